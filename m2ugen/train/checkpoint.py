@@ -62,8 +62,9 @@ def place(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """``value`` sharded over the processes as ``target`` is, or on its device."""
     value = value.to(target.device)
     if hasattr(target, "full_tensor"):
-        from torch.distributed.tensor import distribute_tensor
+        from torch.distributed.tensor import DTensor, distribute_tensor
 
+        assert isinstance(target, DTensor)
         return distribute_tensor(value, target.device_mesh, target.placements)
     return value
 
@@ -86,7 +87,7 @@ def load_model_tensors(model: nn.Module, tensors: Tensors, origin: Path) -> None
         if tensor.shape != tensors[name].shape:
             raise InputError(
                 f"the checkpoint {origin} has {name!r} of shape {list(tensors[name].shape)}, the model "
-                f"{list(tensor.shape)}: it is of another model; choose another output folder"
+                f"{list(tensor.shape)}: it is of another model; use another output"
             )
         tensor.copy_(place(tensors[name], tensor))
 

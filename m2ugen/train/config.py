@@ -98,6 +98,14 @@ class TrainConfig:
         values = {name: getattr(self, name) for name in DECISIVE}
         return {**values, "betas": list(self.betas)}
 
+    def override(self, **changes: Any) -> TrainConfig:
+        """A copy with other values; None leaves a setting as it is. Minutes without steps choose the steps."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        if "max_minutes" in given and "max_steps" not in given:
+            given["max_steps"] = None
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return TrainConfig.from_dict({**own, **given})
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """Build from plain values; raises InputError for a name that is not a setting or a value of a wrong kind."""

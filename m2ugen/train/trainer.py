@@ -8,23 +8,23 @@ same bits as one that was left alone.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from m2ugen.errors import InputError, M2UGenError, MissingExtra
 from m2ugen.train import checkpoint as store
+from m2ugen.train.batches import Batches
 from m2ugen.train.config import TrainConfig, learning_rate_at
 from m2ugen.train.journal import Journal
-from m2ugen.train.task import BatchSource, Task
+from m2ugen.train.signals import Signals
+from m2ugen.train.task import Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,15 +39,15 @@ class TrainResult:
     """How a run ended.
 
     ``status`` is "finished", "paused" (``max_minutes`` spent) or "interrupted" (SIGTERM, Ctrl-C); the last two go on
-    when started again. ``seconds`` is the training time over all resumptions, ``exported`` the folder of the
-    finished weights.
+    when started again. ``seconds`` is the training time over all resumptions, ``metrics`` are the figures of the last
+    evaluation, ``exported`` is the folder of the best weights in the form that the package loads.
     """
 
     status: str
     step: int
     max_steps: int | None
     seconds: float
-    loss: float | None  # last evaluation
+    metrics: dict[str, float]
     best_loss: float | None
     best_step: int | None
     exported: Path | None
@@ -61,7 +61,7 @@ def train(task: Task, config: TrainConfig) -> TrainResult:
     leaves the numbers, MissingExtra without accelerate or torchdata.
     """
     # Dropout inside modules knows only torch's global generator: it is seeded in here and given back untouched.
-    with torch.random.fork_rng(), _Signals() as signals:
+    with torch.random.fork_rng(), Signals() as signals:
         torch.manual_seed(config.seed)
         run = _Run(task, config)
         try:
@@ -101,80 +101,6 @@ class _Loss(nn.Module):
         return self._task.loss(batch, generator)
 
 
-class _Signals:
-    """SIGTERM and Ctrl-C ask the loop to stop after the current step; a second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self.stop = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.stop and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.stop = True
-
-
-class _Batches:
-    """Endless batches over epochs, each with its epoch and index; the position is saved and restored."""
-
-    def __init__(self, source: BatchSource, config: TrainConfig, rank: int, world: int) -> None:
-        try:
-            from torchdata.stateful_dataloader import StatefulDataLoader
-        except ImportError as error:
-            raise MissingExtra("torchdata", "train") from error
-        self._loader_type = StatefulDataLoader
-        self._source, self._config, self._rank, self._world = source, config, rank, world
-        self._loader: Any = None
-        self._epoch = self._consumed = 0
-
-    def _open(self, state: dict[str, Any] | None = None) -> None:
-        self._source.set_epoch(self._epoch)
-        length = len(self._source)  # asked anew each epoch: the material may have grown
-        if length < self._world:
-            raise InputError(f"the material has {length} batches for {self._world} processes; give it more")
-        # every process sees as many batches as the others, lest they wait for one another for ever
-        indices = range(self._rank, length - length % self._world, self._world)
-        self._loader = self._loader_type(
-            self._source,
-            batch_size=None,
-            sampler=indices,
-            num_workers=self._config.num_workers,
-            collate_fn=_unchanged,
-            generator=torch.Generator().manual_seed(self._config.seed + self._epoch),  # spares the global one
-        )
-        if state is not None:
-            self._loader.load_state_dict(state)
-
-    def __iter__(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        if self._loader is None:
-            self._open()
-        while True:
-            for batch in self._loader:
-                index = self._rank + self._consumed * self._world
-                self._consumed += 1
-                yield self._epoch, index, batch
-            self._epoch, self._consumed = self._epoch + 1, 0
-            self._open()
-
-    def state_dict(self) -> dict[str, Any]:
-        loader = self._loader.state_dict() if self._consumed else None
-        return {"epoch": self._epoch, "consumed": self._consumed, "loader": loader}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._epoch, self._consumed = state["epoch"], state["consumed"]
-        self._open(state["loader"])
-
-
 class _Run:
     """The state of one run and what is done with it."""
 
@@ -198,7 +124,7 @@ class _Run:
         self.forward, self.optimizer = self.accelerator.prepare(_Loss(task), optimizer)
         self.parameters = store.trained_parameters(task.model)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        self.batches = _Batches(task.source, config, rank, world)
+        self.batches = Batches(task.source, config, rank, world)
         self.generator = torch.Generator(self.device).manual_seed(config.seed * 1009 + rank)
         self.ema = None
         if config.ema_decay is not None:
@@ -206,7 +132,7 @@ class _Run:
         self.step = 0
         self.max_steps = config.max_steps
         self.seconds = 0.0
-        self.loss: float | None = None
+        self.metrics: dict[str, float] = {}
         self.best_loss: float | None = None
         self.best_step: int | None = None
         self.window: dict[str, float] = {}  # sums of figures since the last line of the journal
@@ -214,7 +140,7 @@ class _Run:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def go(self, signals: _Signals) -> TrainResult:
+    def go(self, signals: Signals) -> TrainResult:
         self._resume()
         if self.main:
             self.journal.start(self.step, self.max_steps)
@@ -254,7 +180,7 @@ class _Run:
             self.journal.draw()
             self.journal.say(f"{self.task.name}: {status} at step {self.step} after {self.seconds / 60:.1f} minutes")
         return TrainResult(
-            status, self.step, self.max_steps, self.seconds, self.loss, self.best_loss, self.best_step, exported
+            status, self.step, self.max_steps, self.seconds, self.metrics, self.best_loss, self.best_step, exported
         )
 
     def _update(self, batches: Iterator[tuple[int, int, dict[str, Any]]]) -> None:
@@ -277,9 +203,7 @@ class _Run:
                 loss, figures = self.forward(batch, self.generator)
                 value = loss.item()
                 if not math.isfinite(value):
-                    raise NonFiniteLoss(
-                        f"the loss is {value} on {where}; look at that batch or lower the learning rate"
-                    )
+                    raise NonFiniteLoss(f"the loss is {value} on {where}; look at it or lower the learning rate")
                 accelerator.backward(loss / config.accumulation)
             for key, figure in {"loss": value, **figures, "batches": 1.0}.items():
                 self.window[key] = self.window.get(key, 0.0) + float(figure)
@@ -287,7 +211,7 @@ class _Run:
             norm = float(accelerator.clip_grad_norm_(list(self.parameters.values()), config.gradient_clip))
             # with fp16 the scaler skips such steps by itself
             if not math.isfinite(norm) and config.mixed_precision != "fp16":
-                raise NonFiniteLoss(f"the gradient is {norm} on {where}; look at that batch or lower the learning rate")
+                raise NonFiniteLoss(f"the gradient is {norm} on {where}; look at it or lower the learning rate")
             self.window["gradient_norm"] = self.window.get("gradient_norm", 0.0) + norm * config.accumulation
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -359,12 +283,12 @@ class _Run:
         self._training_mode()
         if "loss" not in figures:
             raise InputError(f"the evaluation of {self.task.name!r} gives no 'loss'")
-        self.loss = float(figures["loss"])
-        improved = self.best_loss is None or self.loss < self.best_loss
+        self.metrics = {key: float(value) for key, value in figures.items()}
+        improved = self.best_loss is None or self.metrics["loss"] < self.best_loss
         if improved:
-            self.best_loss, self.best_step = self.loss, self.step
+            self.best_loss, self.best_step = self.metrics["loss"], self.step
         if self.main:
-            self.journal.record(self.step, "valid", figures, self.max_steps)
+            self.journal.record(self.step, "valid", self.metrics, self.max_steps)
             self.journal.draw()
         return improved
 
@@ -418,7 +342,7 @@ class _Run:
                 "settings": self.config.decisive(),
                 "max_steps": self.max_steps,
                 "seconds": self.seconds,
-                "loss": self.loss,
+                "metrics": self.metrics,
                 "best_loss": self.best_loss,
                 "best_step": self.best_step,
                 "window": self.window,
@@ -455,7 +379,7 @@ class _Run:
             self.accelerator.scaler.load_state_dict(random["scaler"])
         self.step, self.seconds, self.window = state["step"], state["seconds"], state["window"]
         self.max_steps = self.config.max_steps or state["max_steps"]
-        self.loss, self.best_loss, self.best_step = state["loss"], state["best_loss"], state["best_step"]
+        self.metrics, self.best_loss, self.best_step = state["metrics"], state["best_loss"], state["best_step"]
         if self.main:
             self.journal.say(f"{self.task.name}: resuming at step {self.step}")
 
@@ -500,7 +424,3 @@ def _identity(batch: dict[str, Any]) -> str:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _unchanged(batch: dict[str, Any]) -> dict[str, Any]:
-    return batch

@@ -21,6 +21,7 @@ from m2ugen.errors import InputError
 from m2ugen.train import BatchSource, NonFiniteLoss, Task, TrainConfig, export, train
 from m2ugen.train.checkpoint import checkpoints, prune
 from m2ugen.train.config import learning_rate_at, load_run_file
+from m2ugen.train.stages import STAGES, stage_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,7 +129,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert reached < "step-00000040"
     resumed = train(ToyTask(), settings(tmp_path / "killed"))
     assert resumed.status == "finished"
-    assert resumed.best_loss == whole.best_loss and resumed.loss == whole.loss
+    assert resumed.best_loss == whole.best_loss and resumed.metrics == whole.metrics
     assert last_files(tmp_path / "killed") == last_files(tmp_path / "whole")
     steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and steps.count(20) == 1  # nothing told twice
@@ -186,7 +187,7 @@ def test_last_two_and_the_best_checkpoint_stay(tmp_path: Path) -> None:
     task = ToyTask()
     task.evaluations = [3.0, 1.0, 2.0, 2.5]
     result = train(task, settings(tmp_path))
-    assert (result.best_step, result.loss) == (20, 2.5)
+    assert (result.best_step, result.metrics["loss"]) == (20, 2.5)
     names = [path.name for path in checkpoints(tmp_path / "checkpoints")]
     assert names == ["step-00000020", "step-00000036", "step-00000040"]
     content = set(load_file(tmp_path / "checkpoints" / names[0] / "weights.safetensors"))
@@ -286,4 +287,15 @@ def test_every_shipped_run_file_is_valid(tmp_path: Path) -> None:
     assert files
     for file in files:
         run = load_run_file(file)
+        assert run["stage"] in STAGES
         TrainConfig.from_dict({"output": tmp_path, **run["train"]})
+
+
+def test_stage_settings_can_be_overridden(tmp_path: Path) -> None:
+    config = stage_config("nano", "score")
+    assert config.max_steps is not None
+    assert config.override(output=tmp_path, max_steps=None, seed=None) == config.override(output=tmp_path)
+    timed = config.override(max_minutes=5.0)
+    assert (timed.max_steps, timed.max_minutes, timed.learning_rate) == (None, 5.0, config.learning_rate)
+    with pytest.raises(InputError, match="unknown training stage 'dance'"):
+        stage_config("nano", "dance")

@@ -1,9 +1,12 @@
 """Which SoundFont plays, and its preparation for the synthesizer.
 
-The synthesizer adds a preset's envelope generators to the instrument's, but takes an absent one for its absolute
-default (one millisecond) where the SoundFont standard (2.04, section 8.5) says that a preset is an offset of zero.
-Most presets then lose their decays and releases: notes click at their end. Writing the implied zeros into the
-preset zones makes both readings agree, so a font is completed in this way before it is loaded.
+The synthesizer departs from the SoundFont standard (2.04) in ways that make notes click at their end, so a font is
+rewritten before it is loaded:
+
+- It adds a preset's envelope generators to the instrument's, but takes an absent one for its absolute default (one
+  millisecond) where the standard (section 8.5) says that a preset is an offset of zero. The implied zeros are
+  written out: always for the release, and for the decay where the instrument decays below its peak.
+- With a tremolo (LFO to volume) a released note sounds on and is then cut. Tremolo is switched off.
 """
 
 from __future__ import annotations
@@ -24,8 +27,12 @@ SOUNDFONT_VARIABLE = "M2UGEN_SOUNDFONT"
 DEFAULT_SOUNDFONT = "MuseScore_General_Lite.sf3"
 INSTRUMENT = 41  # generator that ends a preset zone
 RANGES = (43, 44)  # key and velocity range must come first in a zone
-OFFSETS = (21, 23, 25, 26, 27, 28, 30, 33, 34, 35, 36, 38)  # times of the LFOs and of both envelopes
-_GENERATOR = struct.Struct("<Hh")
+RELEASE = 38  # of the volume envelope, as the next ones
+DECAY = (33, 34, 35, 36)  # delay, attack, hold, decay
+SUSTAIN = 37
+DECAYING = 100  # an instrument whose sustain lies this many centibels below its peak decays
+TREMOLO = 13
+GENERATOR = np.dtype([("operator", "<u2"), ("amount", "<i2")])
 
 
 def soundfont_path(soundfont: str | Path | None = None) -> Path:
@@ -60,7 +67,7 @@ def _load_synthesizer(path: Path, sample_rate: int, _modified: int, _size: int) 
     from symusic import Synthesizer
 
     try:
-        data = complete_presets(path.read_bytes())
+        data = prepare_font(path.read_bytes())
     except (ValueError, struct.error, IndexError, OSError) as error:
         raise InputError(f"{path} is not a usable SoundFont ({error}); give an .sf2 or .sf3 file") from error
     handle, name = tempfile.mkstemp(suffix=path.suffix)
@@ -74,8 +81,8 @@ def _load_synthesizer(path: Path, sample_rate: int, _modified: int, _size: int) 
         Path(name).unlink(missing_ok=True)
 
 
-def complete_presets(data: bytes) -> bytes:
-    """The SoundFont ``data`` with every preset zone's implied zero offsets written out.
+def prepare_font(data: bytes) -> bytes:
+    """The SoundFont ``data``, rewritten as the head of this module says.
 
     Raises ValueError when ``data`` is not a SoundFont.
     """
@@ -88,43 +95,56 @@ def complete_presets(data: bytes) -> bytes:
     end = next(stop for name, start, stop in outer if start == position)
     inner = [(name, data[start:stop]) for name, start, stop in _chunks(data, position + 4, end)]
     tables = dict(inner)
-    if not {b"phdr", b"pbag", b"pgen"} <= tables.keys():
+    if not {b"phdr", b"pbag", b"pgen", b"inst", b"ibag", b"igen"} <= tables.keys():
         raise ValueError("its preset tables are missing")
-    tables[b"pbag"], tables[b"pgen"] = _complete(tables[b"phdr"], tables[b"pbag"], tables[b"pgen"])
+    decaying = _decaying_instruments(tables[b"inst"], tables[b"ibag"], tables[b"igen"])
+    tables[b"pbag"], tables[b"pgen"] = _complete(tables[b"phdr"], tables[b"pbag"], tables[b"pgen"], decaying)
+    generators = np.frombuffer(tables[b"igen"], dtype=GENERATOR).copy()
+    generators["amount"][generators["operator"] == TREMOLO] = 0
+    tables[b"igen"] = generators.tobytes()
     body = b"pdta" + b"".join(_chunk(name, tables[name]) for name, _ in inner)
     rest = b"".join(_chunk(name, data[start:stop]) for name, start, stop in outer if start != position)
     content = b"sfbk" + rest + _chunk(b"LIST", body)
     return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
-def _complete(headers: bytes, bags: bytes, generators: bytes) -> tuple[bytes, bytes]:
-    """New pbag and pgen tables in which every zone with an instrument has all OFFSETS."""
+def _decaying_instruments(headers: bytes, bags: bytes, generators: bytes) -> set[int]:
+    """Numbers of the instruments with a zone that sustains well below its peak."""
+    first_zones = np.frombuffer(headers, dtype=np.dtype([("name", "S20"), ("bag", "<u2")]))["bag"]
+    first_generators = np.frombuffer(bags, dtype="<u2").reshape(-1, 2)[:, 0]
+    table = np.frombuffer(generators, dtype=GENERATOR)
+    low = (table["operator"] == SUSTAIN) & (table["amount"] >= DECAYING)
+    bounds = first_generators[first_zones].tolist()
+    return {k for k in range(len(bounds) - 1) if low[bounds[k] : bounds[k + 1]].any()}
+
+
+def _complete(headers: bytes, bags: bytes, generators: bytes, decaying: set[int]) -> tuple[bytes, bytes]:
+    """New pbag and pgen tables in which the implied zero offsets of every zone with an instrument are written out."""
     first_zones = np.frombuffer(headers, dtype=np.dtype([("name", "S24"), ("bag", "<u2"), ("rest", "V12")]))["bag"]
     zones = np.frombuffer(bags, dtype="<u2").reshape(-1, 2)  # first generator, first modulator
-    written: list[bytes] = []
+    table = np.frombuffer(generators, dtype=GENERATOR)
     starts = np.zeros(len(zones), dtype="<u2")
-    count = 0
+    written: list[tuple[int, int]] = []
     for first, last in zip(first_zones[:-1].tolist(), first_zones[1:].tolist(), strict=True):
-        shared: dict[int, int] = {}
+        shared: dict[int, int] = {}  # from the preset's global zone
         for zone in range(first, last):
-            starts[zone] = count
-            low, high = int(zones[zone, 0]), int(zones[zone + 1, 0])
-            items = [_GENERATOR.unpack_from(generators, 4 * k) for k in range(low, high)]
-            operators = {operator for operator, _ in items}
-            if INSTRUMENT in operators:
+            starts[zone] = len(written)
+            items = [(int(o), int(a)) for o, a in table[zones[zone, 0] : zones[zone + 1, 0]]]
+            own = dict(items)
+            if INSTRUMENT in own:
+                implied = (RELEASE, *DECAY) if own[INSTRUMENT] in decaying else (RELEASE,)
                 ranges = [item for item in items if item[0] in RANGES]
                 others = [item for item in items if item[0] not in RANGES]
-                offsets = [(o, shared.get(o, 0)) for o in OFFSETS if o not in operators]
-                items = ranges + offsets + others
+                items = ranges + [(o, shared.get(o, 0)) for o in implied if o not in own] + others
             elif zone == first:
-                shared = dict(items)
-            written.extend(_GENERATOR.pack(*item) for item in items)
-            count += len(items)
-    if count >= 1 << 16:
+                shared = own
+            written.extend(items)
+    if len(written) >= 1 << 16:
         raise ValueError("it has too many presets")
-    starts[-1] = count
-    table = np.stack([starts, zones[:, 1]], axis=1).astype("<u2")
-    return table.tobytes(), b"".join(written) + _GENERATOR.pack(0, 0)
+    starts[-1] = len(written)
+    written.append((0, 0))
+    bag_table = np.stack([starts, zones[:, 1]], axis=1).astype("<u2")
+    return bag_table.tobytes(), np.array(written, dtype=GENERATOR).tobytes()
 
 
 def _chunks(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:

@@ -13,7 +13,7 @@ from m2ugen.errors import InputError
 from m2ugen.score.mixing import fade_end, limit_peaks, master, measure_loudness, measure_true_peak, mix_stems
 from m2ugen.score.notes import empty_notes, notes_to_score, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan, Section
-from m2ugen.score.soundfont import complete_presets, load_synthesizer, soundfont_path
+from m2ugen.score.soundfont import prepare_font, load_synthesizer, soundfont_path
 from m2ugen.score.synthesis import MAX_SHIFT, humanise, render, render_score, render_track
 
 RATE = 22_050
@@ -76,11 +76,15 @@ def test_velocity_is_heard(program: int) -> None:
     assert all(later > 1.3 * earlier for earlier, later in zip(levels, levels[1:], strict=False))
 
 
-@pytest.mark.parametrize("program", [33, 56, 73])
-def test_released_notes_die_away_instead_of_stopping(program: int) -> None:
+@pytest.mark.parametrize("program", [0, 11, 22, 25, 33, 42, 48, 56, 60, 65, 68, 71, 73])
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_released_notes_die_away_instead_of_stopping(program: int, seconds: float) -> None:
     synthesizer = load_synthesizer(soundfont_path(), RATE)
-    sound = render_track(np.array([[0.0, 1.0, 60.0, 100.0]]), program, False, synthesizer, 2 * RATE, RATE)
-    assert rms(sound[:, RATE : RATE + RATE // 20]) > 0.2 * rms(sound[:, RATE - RATE // 10 : RATE])
+    sound = render_track(np.array([[0.0, seconds, 60.0, 100.0]]), program, False, synthesizer, 6 * RATE, RATE)
+    envelope = np.abs(sound).max(axis=0)
+    end = int(np.flatnonzero(envelope > 1e-6)[-1])
+    assert end > (seconds + 0.02) * RATE
+    assert envelope[end - 40 : end + 1].max() < 0.02 * envelope.max()
 
 
 def test_notes_start_where_they_are_written() -> None:
@@ -120,9 +124,9 @@ def test_unusable_fonts_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             render(song(), PLAN)
 
 
-def test_completing_a_font_twice_changes_nothing_more() -> None:
-    once = complete_presets(soundfont_path().read_bytes())
-    assert complete_presets(once) == once
+def test_preparing_a_font_twice_changes_nothing_more() -> None:
+    once = prepare_font(soundfont_path().read_bytes())
+    assert prepare_font(once) == once
 
 
 @settings(max_examples=25, deadline=None)

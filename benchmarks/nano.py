@@ -1,0 +1,109 @@
+"""How fast the default model is, and how much memory it takes.
+
+    .venv/bin/python benchmarks/nano.py [--json] [--threads 2] [--repeats 3] [--durations 10 30]
+
+Prints seconds to load (cold in this process), to answer a question about ten seconds of music, and to generate music of
+several durations: the first call, and the median of the following ones ("warm"). The real-time factor is seconds of
+music per second of work; memory is the peak of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+PROMPT = "a cheerful pop song with piano, bass and drums"
+QUESTION = "Which instruments play?"
+
+
+def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that ``action`` takes, and its result."""
+    start = time.perf_counter()
+    result = action()
+    return time.perf_counter() - start, result
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes there, kilobytes elsewhere
+
+
+def first_and_warm(action: Callable[[int], Any], repeats: int) -> tuple[dict[str, float], Any]:
+    """Seconds of the first call and the median of ``repeats`` further ones; ``action`` receives a seed."""
+    first, result = timed(lambda: action(0))
+    warm = [timed(lambda seed=seed: action(seed))[0] for seed in range(1, repeats + 1)]
+    return {"first": round(first, 3), "warm": round(statistics.median(warm), 3)}, result
+
+
+def measure(model_name: str, durations: list[float], repeats: int) -> dict[str, Any]:
+    """All figures as one JSON value."""
+
+    def load() -> Any:
+        from m2ugen import M2UGen
+
+        return M2UGen.from_pretrained(model_name)
+
+    seconds, model = timed(load)
+    report: dict[str, Any] = {
+        "model": model_name,
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "load": round(seconds, 3),
+        "generate": {},
+    }
+    reply = None
+    for duration in durations:
+        figures, reply = first_and_warm(
+            lambda seed, duration=duration: model.generate(PROMPT, duration=duration, seed=seed), repeats
+        )
+        figures["real_time_factor"] = round(duration / figures["warm"], 2)
+        figures["duration"] = round(reply.duration, 3)
+        report["generate"][f"{duration:g}"] = figures
+    assert reply is not None
+    clip = reply.audio[:, : 10 * reply.sample_rate]
+    # another excerpt each time, so that no cache of features can help
+    report["ask"], _ = first_and_warm(
+        lambda seed: model.ask(QUESTION, music=(clip[:, seed * 1000 :], reply.sample_rate)), repeats
+    )
+    report["peak_memory_mb"] = peak_memory()
+    return report
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    rows = [("load", f"{report['load']:.2f} s", "")]
+    rows += [("ask, 10 s of music", f"{report['ask']['first']:.2f} s", f"{report['ask']['warm']:.2f} s")]
+    for duration, figures in report["generate"].items():
+        warm = f"{figures['warm']:.2f} s ({figures['real_time_factor']:.1f} × real time)"
+        rows.append((f"generate {duration} s", f"{figures['first']:.2f} s", warm))
+    rows.append(("peak memory", f"{report['peak_memory_mb']} MB", ""))
+    return "\n".join(["| | first | warm |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--durations", type=float, nargs="+", default=[10.0, 30.0], help="seconds of music")
+    parser.add_argument("--repeats", type=int, default=3, help="warm calls of each kind")
+    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    report = measure(arguments.model, arguments.durations, max(1, arguments.repeats))
+    print(json.dumps(report) if arguments.json else table(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The configuration of a model: what it is made of, in sizes and registry names. No code asks for a model's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from transformers import LlamaConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from m2ugen.errors import InputError
+
+FORMAT_VERSION = 1  # of a saved model's files
+NUM_AUDIO_TOKENS = 8
+MODALITIES = ("music", "image", "video")  # the order of the thirds in the language model
+PRESETS = Path(__file__).parent / "presets"
+
+
+class ComponentConfig(PreTrainedConfig):
+    """A frozen part: an encoder or the decoder.
+
+    ``kind`` is a name in m2ugen.model.registry, ``options`` go to the constructor of what is registered there, and
+    ``weights`` is the stem of a safetensors file in the model's folder (None: the part needs none).
+    """
+
+    model_type = "m2ugen_component"
+
+    kind: str = ""
+    options: dict[str, Any] | None = None
+    weights: str | None = None
+
+
+class EncoderConfig(ComponentConfig):
+    """An encoder gives hidden states [batch, num_tokens, dim]; None takes the encoder's own sizes."""
+
+    model_type = "m2ugen_encoder"
+
+    num_tokens: int | None = None
+    dim: int | None = None
+
+
+class DecoderConfig(ComponentConfig):
+    """A music decoder takes conditioning [batch, *conditioning_shape], trained against ``target_scale`` × its text
+    states: the output projector's result is divided by that before the decoder sees it.
+    """
+
+    model_type = "m2ugen_decoder"
+
+    conditioning_shape: list[int] | None = None
+    target_scale: float = 1.0
+
+
+class AdapterConfig(PreTrainedConfig):
+    """Understanding adapters: vectors per modality, and width and number of their SwiGLU blocks."""
+
+    model_type = "m2ugen_adapter"
+
+    num_queries: int = 1
+    expansion: int = 1
+    num_blocks: int = 3
+
+
+class TuningConfig(PreTrainedConfig):
+    """What is added to the language model.
+
+    ``layers_per_modality``: gated adapter attention stands in the last ``3 * layers_per_modality`` layers (fewer
+    when the model has fewer modalities). ``tuned_layers``: LoRA of ``lora_rank``, biases and norms are tuned in
+    that many last layers (None: all). ``freeze_audio_embeddings`` keeps the [AUD] tokens' input vectors as they
+    were drawn, so that the layers below the adapted ones never change.
+    """
+
+    model_type = "m2ugen_tuning"
+
+    layers_per_modality: int = 6
+    lora_rank: int = 16
+    tuned_layers: int | None = None
+    freeze_audio_embeddings: bool = False
+
+
+class ProjectorConfig(PreTrainedConfig):
+    """Output projector: width, heads, and layers of encoder and decoder each."""
+
+    model_type = "m2ugen_projector"
+
+    hidden_size: int = 512
+    num_heads: int = 4
+    num_layers: int = 4
+
+
+class M2UGenConfig(PreTrainedConfig):
+    """All parts of a model.
+
+    ``language_model`` is a LlamaConfig whose vocabulary does not count the [AUD] tokens: those follow it, so
+    ``audio_token_ids`` are ``vocab_size … vocab_size + 7``. ``language_model_source`` says where its frozen weights
+    come from: a name in m2ugen.weights.SOURCES, a folder or a hub id; None means that a saved model holds them.
+    A modality whose encoder is None does not exist in the model. Raises InputError for parts that do not fit.
+    """
+
+    model_type = "m2ugen"
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "music_encoder": SubConfigSpec(EncoderConfig, optional=True),
+        "image_encoder": SubConfigSpec(EncoderConfig, optional=True),
+        "video_encoder": SubConfigSpec(EncoderConfig, optional=True),
+        "language_model": SubConfigSpec(LlamaConfig),
+        "adapter": SubConfigSpec(AdapterConfig),
+        "tuning": SubConfigSpec(TuningConfig),
+        "projector": SubConfigSpec(ProjectorConfig),
+        "decoder": SubConfigSpec(DecoderConfig, optional=True),
+    }
+
+    format_version: int = FORMAT_VERSION
+    music_encoder: EncoderConfig | dict[str, Any] | None = None
+    image_encoder: EncoderConfig | dict[str, Any] | None = None
+    video_encoder: EncoderConfig | dict[str, Any] | None = None
+    language_model: LlamaConfig | dict[str, Any] | None = None
+    language_model_source: str | None = None
+    adapter: AdapterConfig | dict[str, Any] | None = None
+    tuning: TuningConfig | dict[str, Any] | None = None
+    projector: ProjectorConfig | dict[str, Any] | None = None
+    decoder: DecoderConfig | dict[str, Any] | None = None
+    audio_token_ids: list[int] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        first = self.language_model.vocab_size
+        expected = list(range(first, first + NUM_AUDIO_TOKENS))
+        if self.audio_token_ids is None:
+            self.audio_token_ids = expected
+        if list(self.audio_token_ids) != expected:
+            raise InputError(f"audio_token_ids must follow the vocabulary: {expected[0]} … {expected[-1]}")
+        if self.format_version > FORMAT_VERSION:
+            raise InputError(f"the model has format {self.format_version}; update m2ugen, which reads {FORMAT_VERSION}")
+        layers = self.language_model.num_hidden_layers
+        if self.num_adapted_layers > layers or (self.tuning.tuned_layers or 0) > layers:
+            raise InputError(f"more adapted or tuned layers than the language model has ({layers})")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the model understands, in the order of the language model's layers."""
+        return tuple(name for name in MODALITIES if getattr(self, f"{name}_encoder") is not None)
+
+    @property
+    def num_adapted_layers(self) -> int:
+        """Number of layers with gated adapter attention, counted from the last."""
+        return self.tuning.layers_per_modality * len(self.modalities)
+
+    @property
+    def num_tuned_layers(self) -> int:
+        """Number of layers with LoRA, tuned biases and norms, counted from the last."""
+        tuned = self.tuning.tuned_layers
+        return self.language_model.num_hidden_layers if tuned is None else tuned
+
+    @classmethod
+    def from_preset(cls, name: str) -> M2UGenConfig:
+        """The configuration ``m2ugen/presets/NAME.yaml``. Raises InputError when there is none of that name."""
+        path = PRESETS / f"{name}.yaml"
+        if not path.is_file():
+            raise InputError(f"there is no preset {name!r}; presets are: {', '.join(preset_names())}")
+        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def preset_names() -> list[str]:
+    """Names that ``M2UGenConfig.from_preset`` takes."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))

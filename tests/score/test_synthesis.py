@@ -13,7 +13,7 @@ from m2ugen.errors import InputError
 from m2ugen.score.mixing import fade_end, limit_peaks, master, measure_loudness, measure_true_peak, mix_stems
 from m2ugen.score.notes import empty_notes, notes_to_score, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan, Section
-from m2ugen.score.soundfont import prepare_font, load_synthesizer, soundfont_path
+from m2ugen.score.soundfont import load_synthesizer, prepare_font, soundfont_path
 from m2ugen.score.synthesis import MAX_SHIFT, humanise, render, render_score, render_track
 
 RATE = 22_050

@@ -1,0 +1,91 @@
+"""``m2ugen generate``: music from words, a picture, a video or other music."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from m2ugen.cli import common
+
+NAME = "generate"
+EXAMPLES = """Examples:
+
+m2ugen generate "a calm piano piece in D minor" --duration 20 --seed 7 --output calm.wav --midi calm.mid
+
+m2ugen generate "music for this picture" --image beach.jpg --output beach.mp3
+
+m2ugen generate "an exciting soundtrack" --video clip.mp4 --output clip.wav --mux clip-with-music.mp4"""
+
+
+def run(
+    prompt: Annotated[str, typer.Argument(help="What the music should be like.")],
+    music: common.MusicOption = None,
+    image: common.ImageOption = None,
+    video: common.VideoOption = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", "-d", help="Seconds of music; default: the video's length, else 30.", metavar="S"),
+    ] = None,
+    seed: common.SeedOption = None,
+    output: common.OutputOption = Path("music.wav"),
+    midi: common.MidiOption = None,
+    mux: Annotated[
+        Path | None, typer.Option("--mux", help="Also write the video with the music as its sound.", metavar="FILE")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option("--guidance-scale", help="How closely to follow the prompt (1 = off).", min=0.0)
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Play this plan (JSON) instead of writing one.", metavar="FILE")
+    ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option("--save-plan", help="Write the plan of the piece as JSON.", metavar="FILE")
+    ] = None,
+    soundfont: common.SoundFontOption = None,
+    model: common.ModelOption = common.DEFAULT_MODEL,
+    json: common.JsonOption = False,
+) -> None:
+    """Make music from words, a picture, a video or other music."""
+    common.check_outputs(
+        [music, image, video, soundfont, plan],
+        output=(output, common.AUDIO_SUFFIXES),
+        midi=(midi, common.MIDI_SUFFIXES),
+        mux=(mux, common.VIDEO_SUFFIXES),
+        save_plan=(save_plan, (".json",)),
+    )
+    if mux is not None and video is None:
+        raise typer.BadParameter("--mux needs --video")
+    given_plan = None if plan is None else common.read_plan(plan)
+    with common.quiet_libraries():
+        loaded = common.load_model(model, soundfont)
+        with common.progress_bar("composing") as progress:
+            reply = loaded.model.generate(
+                prompt,
+                music=music,
+                image=image,
+                video=video,
+                duration=duration,
+                seed=seed,
+                guidance_scale=guidance_scale,
+                plan=given_plan,
+                progress=progress,
+            )
+        reply.save(output)
+        if midi is not None:
+            reply.save_midi(midi)
+        if save_plan is not None:
+            common.write_plan(reply, save_plan)
+        if mux is not None and video is not None:
+            from m2ugen.media.video import mux_audio
+
+            mux_audio(video, reply.audio, reply.sample_rate, mux)
+    if json:
+        common.print_json(common.result(reply, loaded, output, midi))
+        return
+    print(reply.text)
+    print(output)
+    if (line := common.describe_plan(reply)) is not None:
+        print(line, file=sys.stderr)

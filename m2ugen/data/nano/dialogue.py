@@ -1,0 +1,134 @@
+"""What nano's language model is taught: short exchanges about music, pictures and videos, with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m2ugen.data.nano.language import captions, edits, prompts, questions
+from m2ugen.data.nano.pictures import sample_picture, sample_video
+from m2ugen.data.nano.recordings import Recording
+from m2ugen.score.attributes import Attributes
+
+STAGE_MIXES: dict[str, dict[str, float]] = {  # kind of exchange → share
+    "encoder": {"question": 0.7, "caption": 0.2, "picture_caption": 0.1},
+    "decoder": {"prompt": 0.75, "description": 0.25},
+    "instruct": {
+        "question": 0.34,
+        "caption": 0.05,
+        "prompt": 0.26,
+        "description": 0.06,
+        "edit": 0.12,
+        "picture": 0.07,
+        "video": 0.05,
+        "picture_caption": 0.03,
+        "similar": 0.02,
+    },
+}
+SIMILAR = (
+    "Make something like this.",
+    "Write a new piece in this style.",
+    "another one like this please",
+    "Compose music similar to what you hear",
+)
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One exchange: the user's words, the answer, what music follows it, and the attached features.
+
+    ``target`` is the conditioning [NUM_SLOTS, SLOT_DIM] that the [AUD] tokens must carry, or None when the answer
+    is text only; features are float32 [tokens, dim] of nano's encoders.
+    """
+
+    kind: str
+    user: str
+    reply: str
+    target: np.ndarray | None = None
+    music: np.ndarray | None = None
+    image: np.ndarray | None = None
+    video: np.ndarray | None = None
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        return tuple(name for name in ("music", "image", "video") if getattr(self, name) is not None)
+
+
+class DialogueSource:
+    """An endless, indexed supply: exchange ``index`` depends on the seed and the index alone.
+
+    ``recordings`` give music with its truth, ``pieces`` the attributes of real arrangements to ask for, and
+    ``descriptions`` people's own texts about music (may be empty).
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        pieces: Sequence[Attributes],
+        descriptions: Sequence[str],
+        mix: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        usable = {kind: share for kind, share in mix.items() if descriptions or kind != "description"}
+        self.recordings, self.pieces, self.descriptions = recordings, pieces, descriptions
+        self.kinds = tuple(usable)
+        self.shares = np.array(list(usable.values())) / sum(usable.values())
+        self.seed = seed
+
+    def sample(self, index: int) -> Dialogue:
+        rng = np.random.default_rng((self.seed, index))
+        kind = self.kinds[rng.choice(len(self.kinds), p=self.shares)]
+        return getattr(self, f"_{kind}")(rng)
+
+    def _recording(self, rng: np.random.Generator) -> Recording:
+        return self.recordings[rng.integers(len(self.recordings))]
+
+    def _question(self, rng: np.random.Generator) -> Dialogue:
+        recording = self._recording(rng)
+        question, answer = questions.sample_question(rng, recording.attributes, recording.extras)
+        return Dialogue("question", question, answer, music=recording.features)
+
+    def _caption(self, rng: np.random.Generator) -> Dialogue:
+        recording = self._recording(rng)
+        question, answer = captions.sample_caption_request(rng, recording.attributes)
+        return Dialogue("caption", question, answer, music=recording.features)
+
+    def _prompt(self, rng: np.random.Generator) -> Dialogue:
+        prompt, asked, reply = prompts.sample_prompt(rng, self.pieces[rng.integers(len(self.pieces))])
+        return Dialogue("prompt", prompt, reply, target=asked.to_conditioning())
+
+    def _description(self, rng: np.random.Generator) -> Dialogue:
+        text = self.descriptions[rng.integers(len(self.descriptions))]
+        prompt, asked, reply = prompts.prompt_from_description(rng, text)
+        return Dialogue("description", prompt, reply, target=asked.to_conditioning())
+
+    def _edit(self, rng: np.random.Generator) -> Dialogue:
+        recording = self._recording(rng)
+        instruction, phrase, target = edits.sample_edit(rng, recording.attributes)
+        return Dialogue("edit", instruction, phrase, target=target.to_conditioning(), music=recording.features)
+
+    def _similar(self, rng: np.random.Generator) -> Dialogue:
+        recording = self._recording(rng)
+        reply = prompts.reply_for(rng, recording.attributes)
+        target = recording.attributes.to_conditioning()
+        return Dialogue("similar", SIMILAR[rng.integers(len(SIMILAR))], reply, target=target, music=recording.features)
+
+    def _picture(self, rng: np.random.Generator) -> Dialogue:
+        features, attributes, _ = sample_picture(rng)
+        prompt, reply = prompts.sample_picture_prompt(rng, attributes, "image")
+        return Dialogue("picture", prompt, reply, target=attributes.to_conditioning(), image=features)
+
+    def _video(self, rng: np.random.Generator) -> Dialogue:
+        features, attributes, _ = sample_video(rng)
+        prompt, reply = prompts.sample_picture_prompt(rng, attributes, "video")
+        return Dialogue("video", prompt, reply, target=attributes.to_conditioning(), video=features)
+
+    def _picture_caption(self, rng: np.random.Generator) -> Dialogue:
+        moving = rng.random() < 0.4
+        features, _, words = (sample_video if moving else sample_picture)(rng)
+        question, answer = captions.sample_picture_caption(rng, words, "video" if moving else "image")
+        if moving:
+            return Dialogue("picture_caption", question, answer, video=features)
+        return Dialogue("picture_caption", question, answer, image=features)

@@ -1,0 +1,69 @@
+"""Does composed music do what was asked? Compares what was asked with what the notes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from m2ugen.evaluate.musicality import key_of
+from m2ugen.score.attributes import DRUMS, INSTRUMENT_NAMES, Attributes
+from m2ugen.score.notes import PART
+from m2ugen.score.plan import Plan
+
+TEMPO_TOLERANCE = 0.08  # relative
+ENERGY_TOLERANCE = 1  # classes
+ROWS = ("tempo", "mode", "metre", "genre", "energy", "drums", "instruments", "excluded")
+
+
+def heard(notes: np.ndarray, plan: Plan) -> Attributes:
+    """The attributes of a piece as its notes have them: only players that sound, the mode that is heard."""
+    sounding = tuple(
+        dict.fromkeys(part.instrument for index, part in enumerate(plan.parts) if (notes[:, PART] == index).any())
+    )
+    told = plan.attributes()
+    return Attributes(
+        tempo=told.tempo,
+        metre=told.metre,
+        mode=key_of(notes, plan)[1],
+        tonic=told.tonic,
+        genre=told.genre,
+        energy=told.energy,
+        drums=INSTRUMENT_NAMES[DRUMS] in sounding,
+        lead=told.lead,
+        instruments=sounding,
+    )
+
+
+def compare(asked: Attributes, found: Attributes) -> dict[str, float]:
+    """Score (0-1) of every row of ROWS that was asked for."""
+    rows: dict[str, float] = {}
+    if asked.tempo is not None and found.tempo is not None:
+        rows["tempo"] = float(abs(found.tempo / asked.tempo - 1) <= TEMPO_TOLERANCE)
+    for name in ("mode", "metre", "genre", "drums"):
+        if (wanted := getattr(asked, name)) is not None:
+            rows[name] = float(getattr(found, name) == wanted)
+    if asked.energy is not None and found.energy is not None:
+        rows["energy"] = float(abs(asked.energy - found.energy) <= ENERGY_TOLERANCE)
+    if asked.instruments:
+        rows["instruments"] = float(np.mean([name in found.instruments for name in asked.instruments]))
+    if asked.excluded:
+        rows["excluded"] = float(np.mean([name not in found.instruments for name in asked.excluded]))
+    return rows
+
+
+def adherence(pairs: Iterable[tuple[Attributes, Attributes]]) -> dict[str, tuple[float, int]]:
+    """Mean score and number of cases of each row over (asked, found) pairs."""
+    scores: dict[str, list[float]] = {name: [] for name in ROWS}
+    for asked, found in pairs:
+        for name, score in compare(asked, found).items():
+            scores[name].append(score)
+    return {name: (float(np.mean(values)), len(values)) for name, values in scores.items() if values}
+
+
+def shuffled(pairs: Sequence[tuple[Attributes, Attributes]], seed: int = 0) -> list[tuple[Attributes, Attributes]]:
+    """The same pieces, each held against the request for another one: the baseline that ignores the prompt."""
+    if len(pairs) < 2:
+        return []
+    step = int(np.random.default_rng(seed).integers(1, len(pairs)))
+    return [(asked, pairs[(index + step) % len(pairs)][1]) for index, (asked, _) in enumerate(pairs)]

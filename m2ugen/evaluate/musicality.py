@@ -1,0 +1,137 @@
+"""Figures about composed music: key, harmony, melody, rhythm, repetition, and copied material.
+
+All take a note array (see m2ugen.score.notes) and its plan; shares are between 0 and 1, and NaN where a piece has
+nothing to measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
+from m2ugen.score.plan import BEAT_TICKS, TICKS_PER_BEAT, Plan
+
+MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
+MINOR_SCALE = (0, 2, 3, 5, 7, 8, 9, 10, 11)  # natural, with the raised sixth and seventh of the melodic form
+# Probe-tone ratings of Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization".
+MAJOR_PROFILE = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+MINOR_PROFILE = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+
+
+def role_notes(notes: np.ndarray, plan: Plan, *roles: str) -> np.ndarray:
+    """The notes of the named roles; all pitched roles when none is named."""
+    wanted = [
+        index for index, part in enumerate(plan.parts) if (part.role in roles if roles else part.role != "drums")
+    ]
+    return notes[np.isin(notes[:, PART], wanted)]
+
+
+def key_of(notes: np.ndarray, plan: Plan) -> tuple[int, str]:
+    """Tonic and mode heard in the pitched notes, by correlation with the probe-tone profiles."""
+    pitched = role_notes(notes, plan)
+    histogram = np.bincount(pitched[:, PITCH] % 12, weights=pitched[:, DURATION], minlength=12)
+    if histogram.sum() == 0:
+        return plan.tonic, plan.mode
+    scores = {
+        (tonic, mode): np.corrcoef(np.roll(histogram, -tonic), profile)[0, 1]
+        for tonic in range(12)
+        for mode, profile in (("major", MAJOR_PROFILE), ("minor", MINOR_PROFILE))
+    }
+    return max(scores, key=lambda key: scores[key])
+
+
+def musicality(notes: np.ndarray, plan: Plan) -> dict[str, float]:
+    """All figures of one piece by name."""
+    pitched, melody, bass = role_notes(notes, plan), role_notes(notes, plan, "melody"), role_notes(notes, plan, "bass")
+    scale = [(plan.tonic + step) % 12 for step in (MAJOR_SCALE if plan.mode == "major" else MINOR_SCALE)]
+    intervals = np.abs(np.diff(melody[:, PITCH]))
+    intervals = intervals[np.diff(melody[:, ONSET]) > 0]
+    return {
+        "in_key": _mean(np.isin(pitched[:, PITCH] % 12, scale)),
+        "chord_tones_on_strong_beats": _mean(_chord_tones(_on_strong_beats(pitched, plan), plan)),
+        "bass_on_root_at_changes": _mean(_bass_roots(bass, plan)),
+        "pitch_class_entropy": _entropy(pitched[:, PITCH] % 12),
+        "notes_per_bar": len(notes) / plan.bars,
+        "melody_notes_per_bar": len(melody) / plan.bars,
+        "melody_steps": _mean(intervals <= 2),
+        "melody_leaps": _mean(intervals > 7),
+        "bar_similarity": bar_similarity(notes, plan),
+        "parts_silent": float(sum(not (notes[:, PART] == index).any() for index in range(len(plan.parts)))),
+    }
+
+
+def bar_similarity(notes: np.ndarray, plan: Plan) -> float:
+    """Mean Jaccard similarity of the (part, place) onsets of each bar with those of the bar before."""
+    bars: list[set[tuple[int, int]]] = [set() for _ in range(plan.bars)]
+    for onset, part in notes[:, [ONSET, PART]].tolist():
+        bar, place = divmod(onset, plan.bar_ticks)
+        if bar < plan.bars:
+            bars[bar].add((part, place))
+    pairs = [(a, b) for a, b in zip(bars, bars[1:], strict=False) if a or b]
+    return float(np.mean([len(a & b) / len(a | b) for a, b in pairs])) if pairs else float("nan")
+
+
+def melody_steps(notes: np.ndarray, plan: Plan) -> list[tuple[int, int]]:
+    """The melody as (interval in semitones, ticks to the next onset), which no transposition changes."""
+    melody = role_notes(notes, plan, "melody")
+    return list(zip(np.diff(melody[:, PITCH]).tolist(), np.diff(melody[:, ONSET]).tolist(), strict=True))
+
+
+class MelodyIndex:
+    """Finds the longest run of melody notes that also stands in a collection of melodies."""
+
+    def __init__(self, melodies: Iterable[list[tuple[int, int]]], length: int = 4) -> None:
+        self.length = length
+        self.melodies = list(melodies)
+        self.places: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
+        for number, melody in enumerate(self.melodies):
+            for start in range(len(melody) - length + 1):
+                self.places.setdefault(tuple(melody[start : start + length]), []).append((number, start))
+
+    def longest_run(self, melody: list[tuple[int, int]]) -> int:
+        """Number of notes of the longest passage of ``melody`` that a collected melody has exactly."""
+        best = 0
+        for start in range(len(melody) - self.length + 1):
+            for number, place in self.places.get(tuple(melody[start : start + self.length]), ()):
+                other, run = self.melodies[number], self.length
+                while start + run < len(melody) and place + run < len(other) and melody[start + run] == other[place + run]:
+                    run += 1
+                best = max(best, run + 1)
+        return best
+
+
+def _on_strong_beats(notes: np.ndarray, plan: Plan) -> np.ndarray:
+    strong = 2 * BEAT_TICKS[plan.metre] if plan.metre == "4/4" else plan.bar_ticks
+    return notes[notes[:, ONSET] % strong == 0]
+
+
+def _chord_tones(notes: np.ndarray, plan: Plan) -> list[bool]:
+    found = []
+    for onset, pitch in notes[:, [ONSET, PITCH]].tolist():
+        chord = plan.chord_at(onset)
+        if chord is not None:
+            found.append(pitch % 12 in chord.pitch_classes(plan.tonic))
+    return found
+
+
+def _bass_roots(bass: np.ndarray, plan: Plan) -> list[bool]:
+    """For every bass note at a chord change: is it the chord's root?"""
+    found = []
+    for onset, pitch in bass[:, [ONSET, PITCH]].tolist():
+        chord = plan.chord_at(onset)
+        changes = chord is not None and onset % (TICKS_PER_BEAT // 2) == 0 and plan.chord_at(onset - 1) != chord
+        if chord is not None and changes:
+            found.append((pitch - plan.tonic - chord.root) % 12 == 0)
+    return found
+
+
+def _mean(values: object) -> float:
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.mean()) if array.size else float("nan")
+
+
+def _entropy(pitch_classes: np.ndarray) -> float:
+    share = np.bincount(pitch_classes, minlength=12) / max(len(pitch_classes), 1)
+    return float(-(share[share > 0] * np.log2(share[share > 0])).sum())

@@ -94,7 +94,8 @@ class M2UGenConfig(PreTrainedConfig):
     ``language_model`` is a LlamaConfig whose vocabulary does not count the [AUD] tokens: those follow it, so
     ``audio_token_ids`` are ``vocab_size … vocab_size + 7``. ``language_model_source`` says where its frozen weights
     come from: a name in m2ugen.weights.SOURCES, a folder or a hub id; None means that a saved model holds them.
-    A modality whose encoder is None does not exist in the model. Raises InputError for parts that do not fit.
+    A modality whose encoder is None does not exist in the model. Parts may be given as dictionaries; those left
+    out take their defaults. Raises InputError for parts that do not fit.
     """
 
     model_type = "m2ugen"
@@ -110,16 +111,16 @@ class M2UGenConfig(PreTrainedConfig):
     }
 
     format_version: int = FORMAT_VERSION
-    music_encoder: EncoderConfig | dict[str, Any] | None = None
-    image_encoder: EncoderConfig | dict[str, Any] | None = None
-    video_encoder: EncoderConfig | dict[str, Any] | None = None
-    language_model: LlamaConfig | dict[str, Any] | None = None
+    music_encoder: EncoderConfig | None = None
+    image_encoder: EncoderConfig | None = None
+    video_encoder: EncoderConfig | None = None
+    language_model: LlamaConfig = None  # type: ignore[assignment]
     language_model_source: str | None = None
-    adapter: AdapterConfig | dict[str, Any] | None = None
-    tuning: TuningConfig | dict[str, Any] | None = None
-    projector: ProjectorConfig | dict[str, Any] | None = None
-    decoder: DecoderConfig | dict[str, Any] | None = None
-    audio_token_ids: list[int] | None = None
+    adapter: AdapterConfig = None  # type: ignore[assignment]
+    tuning: TuningConfig = None  # type: ignore[assignment]
+    projector: ProjectorConfig = None  # type: ignore[assignment]
+    decoder: DecoderConfig | None = None
+    audio_token_ids: list[int] = None  # type: ignore[assignment]
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -1,0 +1,47 @@
+"""Weights that ship with the package (``nano/``) and the finding of those that do not.
+
+Here belongs where files come from and their conversion into safetensors; what the tensors mean belongs to model.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from m2ugen.errors import MissingWeights
+
+# Language models that need more than a folder or a hub id: name → module with ``resolve() -> Path``.
+SOURCES = {"smollm2": "m2ugen.weights.smollm2"}
+
+
+def cache_folder() -> Path:
+    """Where converted and downloaded weights are kept: $M2UGEN_CACHE, else $XDG_CACHE_HOME/m2ugen, else
+    ~/.cache/m2ugen.
+    """
+    if chosen := os.environ.get("M2UGEN_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "m2ugen"
+
+
+def packaged_folder(preset: str) -> Path:
+    """The folder of a preset's weights inside the package; it need not exist."""
+    return Path(__file__).parent / preset
+
+
+def language_model_folder(source: str | Path) -> Path:
+    """A folder with ``config.json``, ``*.safetensors`` and ``tokenizer.json`` for ``source``: a name in SOURCES, a
+    folder, or a hub id (downloaded into the hub's cache). Raises MissingWeights.
+    """
+    if str(source) in SOURCES:
+        folder: Path = import_module(SOURCES[str(source)]).resolve()
+        return folder
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingWeights(f"no language model at {source!r}: give a folder, or a hub id and a connection") from error

@@ -1,0 +1,69 @@
+"""The score decoder's files: ``score.safetensors`` with both networks in half precision, ``score.json`` beside it.
+
+The two networks are trained apart; each training writes its half and leaves the other one as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2ugen.errors import InputError, MissingWeights
+from m2ugen.model.decoders.score.config import ScoreConfig
+
+if TYPE_CHECKING:
+    from m2ugen.model.decoders.score.note_player import NotePlayer
+    from m2ugen.model.decoders.score.plan_writer import PlanWriter
+
+WEIGHTS, CONFIG = "score.safetensors", "score.json"
+PLAYER, WRITER = "note_player", "plan_writer"  # names of the halves: prefixes of the tensors
+
+
+def read_config(folder: Path) -> ScoreConfig:
+    """The settings in ``folder``. Raises MissingWeights if there are none, InputError if they cannot be read."""
+    path = Path(folder) / CONFIG
+    if not path.exists():
+        raise MissingWeights(f"there is no score decoder in {folder}: {CONFIG} is missing; reinstall m2ugen")
+    try:
+        return ScoreConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+
+
+def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:
+    """Write one network (``name`` is PLAYER or WRITER) into ``folder``, keeping the other one if it is there."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, config = folder / WEIGHTS, ScoreConfig()
+    tensors: dict[str, torch.Tensor] = {}
+    if weights.exists() and (folder / CONFIG).exists():
+        config = read_config(folder)
+        tensors = {key: value for key, value in load_file(weights).items() if not key.startswith(name + ".")}
+    for key, value in model.state_dict().items():
+        tensors[f"{name}.{key}"] = value.detach().cpu().to(torch.float16).contiguous()
+    config = replace(config, **{"player" if name == PLAYER else "writer": model.config})
+    save_file(tensors, weights)
+    (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def load_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:
+    """Load one network in full precision. Raises MissingWeights if the file or this half of it is missing."""
+    from safetensors.torch import load_file
+
+    path = Path(folder) / WEIGHTS
+    if not path.exists():
+        raise MissingWeights(f"there is no score decoder in {folder}: {WEIGHTS} is missing; reinstall m2ugen")
+    prefix = name + "."
+    tensors = {
+        key.removeprefix(prefix): value.float() for key, value in load_file(path).items() if key.startswith(prefix)
+    }
+    own = model.state_dict()
+    wrong = [key for key in own if key not in tensors or tensors[key].shape != own[key].shape]
+    if wrong:
+        raise MissingWeights(f"{path} does not hold a fitting {name} ({wrong[0]}); reinstall m2ugen or train it")
+    model.load_state_dict(tensors)

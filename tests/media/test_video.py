@@ -70,9 +70,10 @@ def test_damaged_videos_load_or_are_refused(tmp_path_factory: pytest.TempPathFac
         content[position] ^= 0xFF
     del content[data.draw(st.integers(1, len(content))) :]
     try:
-        assert len(load_video(bytes(content), num_frames=3))
-    except InputError as error:
-        assert "\n" not in str(error)
+        frames = load_video(bytes(content), num_frames=3)
+    except InputError:
+        return
+    assert len(frames)
 
 
 def test_gifs_arrays_and_single_pictures() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_velocity_is_heard(program: int) -> None:
         rms(render_track(np.array([[0.0, 0.8, 55.0, v]]), program, False, synthesizer, RATE, RATE))
         for v in (30, 60, 90, 120)
     ]
-    assert all(later > 1.3 * earlier for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later > 1.3 * earlier for earlier, later in pairwise(levels))
 
 
 @pytest.mark.parametrize("program", [0, 11, 22, 25, 33, 42, 48, 56, 60, 65, 68, 71, 73])

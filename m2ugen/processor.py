@@ -107,8 +107,8 @@ class M2UGenProcessor:
     """Tokenizer, decoding of media, and each encoder's preparation.
 
     ``encoders`` maps "music", "image" and "video" to encoders. A music encoder's ``prepare`` receives float32
-    [samples], mono, at its ``sample_rate`` (Hz); an image encoder's a PIL image in RGB; a video encoder's uint8
-    [frames, height, width, 3], ``num_frames`` of them, evenly spaced (fewer when the video has no more).
+    [samples], mono, at its ``sample_rate`` (Hz); an image encoder's a PIL image in RGB; a video encoder's Frames,
+    ``num_frames`` of them, evenly spaced (fewer when the video has no more).
     """
 
     def __init__(
@@ -265,7 +265,7 @@ class M2UGenProcessor:
             rate = getattr(self._encoder(name), "sample_rate", loaded.music.sample_rate)
             return load_audio(loaded.music, sample_rate=rate, mono=True).samples[0]
         if name == "video" and loaded.video is not None:
-            return loaded.video.array
+            return loaded.video
         return loaded.image
 
 
@@ -282,9 +282,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def content_hash(medium: Any) -> str:
     """A name for decoded content: the same samples or pixels have the same name."""
-    array = np.ascontiguousarray(np.asarray(medium))
-    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
-    digest.update(array.data)
+    digest = hashlib.sha256()
+    for part in (medium.array, medium.timestamps) if isinstance(medium, Frames) else (medium,):
+        array = np.ascontiguousarray(np.asarray(part))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.data)
     return digest.hexdigest()[:32]
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from m2ugen.errors import InputError, MissingWeights
 from m2ugen.media.audio import save_audio
+from m2ugen.media.video import Frames
 from m2ugen.model.encoders.base import Encoder
 from m2ugen.model.prompting import AUDIO_TOKENS, Turn
 from m2ugen.processor import FeatureCache, M2UGenProcessor, content_hash
@@ -33,7 +34,8 @@ class TinyEncoder(torch.nn.Module):
 
     def prepare(self, media: Any) -> dict[str, torch.Tensor]:
         self.last = media
-        return {"values": torch.from_numpy(np.asarray(media, dtype=np.float32)).flatten()}
+        array = np.asarray(media.array if isinstance(media, Frames) else media, dtype=np.float32)
+        return {"values": torch.from_numpy(array).flatten()}
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         self.calls += 1
@@ -67,7 +69,7 @@ def test_all_modalities_together(processor: M2UGenProcessor) -> None:
     assert inputs["music"]["values"].shape == (1, 8_000)  # at the encoder's rate
     assert inputs["image"]["values"].shape == (1, 4 * 6 * 3)
     assert inputs["video"]["values"].shape == (1, 4 * 4 * 6 * 3)
-    assert processor.encoders["video"].last[:, 0, 0, 0].tolist() == [2, 7, 12, 17]  # type: ignore[attr-defined]
+    assert processor.encoders["video"].last.array[:, 0, 0, 0].tolist() == [2, 7, 12, 17]  # type: ignore[attr-defined]
 
 
 def test_batches_are_padded_on_the_left_and_conversations_are_one_prompt(processor: M2UGenProcessor) -> None:
@@ -161,3 +163,5 @@ def test_content_hashes_tell_contents_apart() -> None:
     zeros = np.zeros((2, 3), dtype=np.float32)
     assert content_hash(zeros) == content_hash(zeros.copy())
     assert len({content_hash(zeros), content_hash(zeros.T), content_hash(zeros.astype(np.float64))}) == 3
+    slow, fast = (Frames(VIDEO, np.arange(20) / fps, 20 / fps, fps) for fps in (5.0, 25.0))
+    assert content_hash(slow) != content_hash(fast)

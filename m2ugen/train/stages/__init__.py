@@ -1,12 +1,14 @@
 """Training stages, one file each: a Task that says what is trained on what. No loops here; that is the trainer's.
 
-A stage's module offers ``build(preset, data, init, seed, **options) -> Task``. Its settings are in
-``m2ugen/train/configs``: ``PRESET-STAGE.yaml``, or ``STAGE.yaml`` for every preset that has no file of its own.
+A stage is a class or function that is called with ``data``, ``seed``, its options, and ``preset`` and ``init`` if it
+takes them. Its settings are in ``m2ugen/train/configs``: ``PRESET-STAGE.yaml``, or ``STAGE.yaml`` for every preset
+without a file of its own.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +20,32 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 # A new stage is one file and one line here. Order: the order in which a model is trained.
 STAGES: dict[str, str] = {
-    "music-encoder": "m2ugen.train.stages.music_encoder",
-    "score": "m2ugen.train.stages.score",
-    "plan": "m2ugen.train.stages.plan",
-    "encoder": "m2ugen.train.stages.encoder",
-    "decoder": "m2ugen.train.stages.decoder",
-    "instruct": "m2ugen.train.stages.instruct",
+    "music-encoder": "m2ugen.train.stages.music_encoder:MusicEncoderTask",
+    "score": "m2ugen.train.stages.score:NotesTask",
+    "plan": "m2ugen.train.stages.score:PlanTask",
+    "encoder": "m2ugen.train.stages.bridge:build",
+    "decoder": "m2ugen.train.stages.bridge:build",
+    "instruct": "m2ugen.train.stages.bridge:build",
 }
 
 
 def build_task(preset: str, stage: str, data: Path, init: Path | None = None, seed: int = 0, **options: Any) -> Task:
-    """The task of a stage: its model (from ``init`` or as the preset has it) and its material under ``data``.
+    """The task of a stage, with its material under ``data``.
 
-    ``options`` overrule the ``task`` section of the stage's settings. Raises InputError for an unknown stage.
+    ``init`` is what the model begins with: the stage says what kind of folder it takes; for one that says nothing it is
+    an earlier run of the same stage, whose best weights are loaded. ``options`` overrule the ``task`` section of the
+    stage's settings. Raises InputError for an unknown stage or an unusable ``init``.
     """
     settings = {**_run_file(preset, stage)["task"], **options}
-    module = importlib.import_module(STAGES[stage])
-    task: Task = module.build(preset=preset, data=Path(data), init=init, seed=seed, **settings)
+    module, name = STAGES[stage].split(":")
+    factory = getattr(importlib.import_module(module), name)
+    accepted = inspect.signature(factory).parameters
+    settings |= {name: value for name, value in (("preset", preset), ("init", init)) if name in accepted}
+    task: Task = factory(data=Path(data), seed=seed, **settings)
+    if init is not None and "init" not in accepted:
+        from m2ugen.train.trainer import load_best
+
+        load_best(task, init)
     return task
 
 

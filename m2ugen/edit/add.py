@@ -1,0 +1,99 @@
+"""Adding players: only the new part is written, on the source's own beats, key and chords, and mixed to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from m2ugen.edit.command import EditCommand
+from m2ugen.edit.parts import free_role
+from m2ugen.edit.source import EditContext, EditSource, Handler, Player, limited, rendered
+from m2ugen.errors import InputError
+from m2ugen.model.decoders.base import Music
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
+from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
+from m2ugen.score.plan import Part, Plan
+
+LEVELS = {"melody": -5.0, "bass": -6.0, "chords": -9.0, "arpeggio": -9.0, "pad": -11.0, "drums": -5.0}  # dB (LUFS)
+REVERB_SEND = {"drums": 0.3, "bass": 0.05}  # others 0.8
+
+
+def add(command: EditCommand, source: EditSource, context: EditContext) -> Music:
+    """The source with new players; the source itself stays as it is (apart from a limiter on the sum's peaks)."""
+    decoder = need_decoder(context)
+    if source.score is not None:
+        plan, notes = source.score
+        plan, roles = _extended(plan, command.targets)
+        notes = decoder.play(plan, given=notes, roles=roles, seed=context.seed)
+        return rendered(source, plan, sort_notes(notes), context.seed)
+    analysis = source.analysis
+    target = context.target
+    genre = (target.genre if target else None) or "pop"
+    energy = target.energy if target is not None and target.energy is not None else 2
+    lead = Part("melody", _lead(context))
+    given = analysis.melody if len(analysis.melody) else None
+    base = analysis.plan((lead,), genre, energy)
+    plan, roles = _extended(base, command.targets, heard=given is not None)
+    notes = decoder.play(plan, given=given, roles=roles, seed=context.seed)
+    audio = source.audio
+    for role in roles:
+        audio = audio + part_sound(source, plan, notes, role, context.seed)[:, : audio.shape[-1]]
+    return source.changed(limited(audio, source.sample_rate))
+
+
+def need_decoder(context: EditContext) -> Player:
+    """The score decoder, or InputError where the model has none."""
+    if context.decoder is None:
+        raise InputError("this edit writes new notes, which needs a model whose decoder composes (for example nano)")
+    return context.decoder
+
+
+def _lead(context: EditContext) -> str:
+    lead = context.target.lead if context.target is not None else None
+    return lead if lead is not None and lead != "drums" else "piano"
+
+
+def _extended(plan: Plan, instruments: tuple[str, ...], heard: bool = True) -> tuple[Plan, list[str]]:
+    """The plan with further players and the roles that these take; ``heard`` says that its melody exists."""
+    parts = list(plan.parts) if heard else []
+    roles = []
+    for name in instruments:
+        role = free_role(name, [part.role for part in parts])
+        if role is None:
+            raise InputError(f"there is no room for {name} beside {', '.join(part.instrument for part in parts)}")
+        parts.append(Part(role, name))
+        roles.append(role)
+    return plan.replace(parts=tuple(parts)), roles
+
+
+def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, seed: int) -> np.ndarray:
+    """One written part as it belongs into the recording, float32 [channels, samples], samples as the source.
+
+    Ticks become seconds by the recording's own beats, so that the part follows its tempo; its loudness is LEVELS
+    below the recording's.
+    """
+    from m2ugen.score.mixing import DEFAULT_ROOM, ROOMS, measure_loudness, reverberate
+    from m2ugen.score.soundfont import load_synthesizer, soundfont_path
+    from m2ugen.score.synthesis import KITS, render_track
+
+    index = next(i for i, part in enumerate(plan.parts) if part.role == role)
+    own = notes[notes[:, PART] == index]
+    rate, (channels, samples) = source.sample_rate, source.audio.shape
+    played = np.empty((len(own), 4))
+    played[:, 0] = source.analysis.seconds_at(own[:, ONSET])
+    played[:, 1] = source.analysis.seconds_at(own[:, ONSET] + own[:, DURATION])
+    played[:, 2], played[:, 3] = own[:, PITCH], own[:, VELOCITY]
+    played = played[(played[:, 0] >= 0.0) & (played[:, 0] < samples / rate)]
+    if not len(played):
+        return np.zeros((channels, samples), dtype=np.float32)
+    drums = role == "drums"
+    program = KITS.get(plan.genre, 0) if drums else INSTRUMENTS[INSTRUMENT_INDEX[plan.parts[index].instrument]].program
+    sound = render_track(played, program, drums, load_synthesizer(soundfont_path(None), rate), samples, rate)
+    room = ROOMS.get(plan.genre, DEFAULT_ROOM)
+    sound = sound + reverberate(sound.mean(axis=0) * np.float32(REVERB_SEND.get(role, 0.8)), room, rate)
+    before, after = measure_loudness(source.audio, rate), measure_loudness(sound, rate)
+    if np.isfinite(before) and np.isfinite(after):
+        sound = sound * np.float32(10 ** ((before + LEVELS[role] - after) / 20))
+    return np.asarray(sound if channels == 2 else np.repeat(sound.mean(axis=0, keepdims=True), channels, axis=0))
+
+
+HANDLERS: dict[str, Handler] = {"add": add}

@@ -1,0 +1,62 @@
+"""The table of edits, and the one call that carries an edit out."""
+
+from __future__ import annotations
+
+from m2ugen.edit import add, effects, restyle, separate, signal
+from m2ugen.edit.command import EditCommand, parse_phrase
+from m2ugen.edit.instructions import read_instruction
+from m2ugen.edit.source import EditContext, EditSource, Handler, Player
+from m2ugen.errors import InputError
+from m2ugen.model.decoders.base import Music, Progress
+from m2ugen.score.attributes import Attributes
+
+_HANDLERS: dict[str, Handler] = {  # one line for each family of edits
+    **signal.HANDLERS,
+    **effects.HANDLERS,
+    **separate.HANDLERS,
+    **add.HANDLERS,
+    **restyle.HANDLERS,
+}
+OPERATIONS = tuple(_HANDLERS)
+HELP = (
+    "add, remove, keep only or replace an instrument; change tempo, key, mode, style, mood, energy, length or volume; "
+    "fade in or out, repeat, reverse, reverb, echo, filter, telephone, distortion"
+)
+
+
+def resolve(instruction: str, reply: str = "") -> EditCommand:
+    """The command of the model's ``reply`` if it begins with a canonical phrase, else what the rules read.
+
+    Raises InputError for an instruction that is no known edit.
+    """
+    command = parse_phrase(reply) or read_instruction(instruction)
+    if command is None:
+        raise InputError(f"cannot tell what to change from {instruction!r}; possible: {HELP}")
+    return command
+
+
+def apply_edit(
+    command: EditCommand,
+    source: Music,
+    decoder: Player | None = None,
+    target: Attributes | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Music:
+    """Carry out ``command`` on ``source`` and keep everything else.
+
+    ``source`` with a plan and notes is edited in its score; else only its audio is used. ``decoder`` writes new
+    notes where an edit needs them (``play``); ``target`` is what the result should be like (the language model's
+    conditioning), which chooses the band where a recording is played anew. Same arguments, same samples.
+
+    Raises InputError for edits that are impossible on this music.
+    """
+    if source.audio.size == 0:
+        raise InputError("the music is empty; give a recording with sound in it")
+    if progress is not None:
+        progress(0.0)
+    context = EditContext(decoder, target, seed)
+    music = _HANDLERS[command.operation](command, EditSource(source), context)
+    if progress is not None:
+        progress(1.0)
+    return music

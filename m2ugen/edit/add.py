@@ -6,7 +6,7 @@ import numpy as np
 
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.parts import free_role
-from m2ugen.edit.source import EditContext, EditSource, Handler, Player, limited, rendered
+from m2ugen.edit.source import EditContext, EditSource, Handler, Player, by_role, limited, rendered
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
@@ -22,17 +22,18 @@ def add(command: EditCommand, source: EditSource, context: EditContext) -> Music
     decoder = need_decoder(context)
     if source.score is not None:
         plan, notes = source.score
+        given = by_role(plan, notes)
         plan, roles = _extended(plan, command.targets)
-        notes = decoder.play(plan, given=notes, roles=roles, seed=context.seed)
+        notes = decoder.play(plan, given=given, roles=roles, seed=context.seed)
         return rendered(source, plan, sort_notes(notes), context.seed)
     analysis = source.analysis
     target = context.target
     genre = (target.genre if target else None) or "pop"
     energy = target.energy if target is not None and target.energy is not None else 2
     lead = Part("melody", _lead(context))
-    given = analysis.melody if len(analysis.melody) else None
+    given = {"melody": analysis.melody} if len(analysis.melody) else {}
     base = analysis.plan((lead,), genre, energy)
-    plan, roles = _extended(base, command.targets, heard=given is not None)
+    plan, roles = _extended(base, command.targets, heard=bool(given))
     notes = decoder.play(plan, given=given, roles=roles, seed=context.seed)
     audio = source.audio
     for role in roles:

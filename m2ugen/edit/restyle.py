@@ -12,13 +12,13 @@ from m2ugen.edit.add import need_decoder
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.parts import BANDS, assign_parts, family_of
 from m2ugen.edit.signal import fit_range
-from m2ugen.edit.source import EditContext, EditSource, Handler, rendered
+from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, rendered
 from m2ugen.edit.targets import edited_attributes
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.attributes import ENERGIES, Attributes
 from m2ugen.score.lexicon_words import MOOD_WORDS
-from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
+from m2ugen.score.notes import ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan
 from m2ugen.score.wording import join
 
@@ -160,8 +160,6 @@ def _rearranged(
     context: EditContext,
 ) -> Music:
     """The plan in another genre or energy: the melody is kept, all other roles are written anew."""
-    decoder = need_decoder(context)
-    lead = plan.part("melody")
     parts = assign_parts(instruments, instruments[0]) if target.genre is not None else plan.parts
     step = 0 if target.energy is None else target.energy - plan.energy
     sections = tuple(
@@ -173,21 +171,27 @@ def _rearranged(
         parts=parts,
         sections=sections,
     )
-    given = None
-    if lead is not None and new.part("melody") is not None:
-        given = notes[notes[:, PART] == plan.parts.index(lead)].copy()
-        given[:, PART] = next(i for i, part in enumerate(new.parts) if part.role == "melody")
-        given[:, PITCH] = fit_range(given[:, PITCH], new.parts[int(given[0, PART])].instrument) if len(given) else 0
-        given[:, VELOCITY] = np.clip(given[:, VELOCITY] + VELOCITY_STEP * step, 20, 127)
-    roles = [part.role for part in new.parts if part.role != "melody" or given is None]
-    written = decoder.play(new, given=given, roles=roles, seed=context.seed) if roles else given
-    assert written is not None
-    return rendered(source, new, sort_notes(written), context.seed)
+    given = {}
+    tune = by_role(plan, notes).get("melody")
+    player = new.part("melody")
+    if tune is not None and player is not None:
+        tune = tune.copy()
+        tune[:, PITCH] = fit_range(tune[:, PITCH], player.instrument)
+        tune[:, VELOCITY] = np.clip(tune[:, VELOCITY] + VELOCITY_STEP * step, 20, 127)
+        given["melody"] = tune
+    return _played(source, new, given, context)
+
+
+def _played(source: EditSource, plan: Plan, given: dict[str, np.ndarray], context: EditContext) -> Music:
+    """The plan with the given roles, all others written anew."""
+    roles = [part.role for part in plan.parts if part.role not in given]
+    notes = need_decoder(context).play(plan, given=given, roles=roles, seed=context.seed)
+    return rendered(source, plan, sort_notes(notes), context.seed)
 
 
 def _replayed(command: EditCommand, source: EditSource, context: EditContext) -> Music:
     """A recording's melody and chords, played by a band that suits the expected result."""
-    decoder = need_decoder(context)
+    need_decoder(context)  # before the long analysis
     analysis = source.analysis
     target = context.target or Attributes()
     before = Attributes(mode=analysis.mode, instruments=target.instruments, lead=target.lead, energy=target.energy)
@@ -201,21 +205,17 @@ def _replayed(command: EditCommand, source: EditSource, context: EditContext) ->
     parts = assign_parts((lead, *instruments) if lead else instruments, lead)
     energy = asked.energy if asked.energy is not None else 2
     plan = analysis.plan(parts, genre, energy)
-    notes = analysis.melody
-    melody = next((i for i, part in enumerate(plan.parts) if part.role == "melody"), None)
-    given = None
-    if melody is not None and len(notes):
-        given = notes.copy()
-        given[:, PART] = melody
-        given[:, DURATION] = np.maximum(given[:, DURATION], 1)
-        given[:, PITCH] = fit_range(given[:, PITCH], plan.parts[melody].instrument)
     mode = _wanted_mode(command) or plan.mode
-    if mode != plan.mode:
-        given = None if given is None else notes_in_mode(given, plan, mode)
-        plan = plan_in_mode(plan, mode)
-    roles = [part.role for part in plan.parts if part.role != "melody" or given is None]
-    written = decoder.play(plan, given=given, roles=roles, seed=context.seed)
-    return rendered(source, plan, sort_notes(written), context.seed)
+    given = {}
+    player = plan.part("melody")
+    if player is not None and len(analysis.melody):
+        tune = analysis.melody.copy()
+        tune[:, PART] = plan.parts.index(player)
+        if mode != plan.mode:
+            tune = notes_in_mode(tune, plan, mode)
+        tune[:, PITCH] = fit_range(tune[:, PITCH], player.instrument)
+        given["melody"] = tune
+    return _played(source, plan_in_mode(plan, mode), given, context)
 
 
 def _wanted_mode(command: EditCommand) -> str | None:

@@ -12,9 +12,10 @@ import numpy as np
 from m2ugen.media.audio import Audio
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.attributes import Attributes
+from m2ugen.score.notes import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from m2ugen.score.plan import Plan
     from m2ugen.score.transcription import SourceAnalysis
@@ -24,9 +25,13 @@ class Player(Protocol):
     """The part of the score decoder that edits need: it writes chosen roles of a plan beside given notes."""
 
     def play(
-        self, plan: Plan, given: np.ndarray | None = None, roles: Sequence[str] | None = None, seed: int | None = None
+        self,
+        plan: Plan,
+        given: Mapping[str, np.ndarray] | None = None,
+        roles: Sequence[str] | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
-        """All notes of ``plan``: ``given`` ones unchanged and those written for ``roles`` (None: the missing ones)."""
+        """The notes of ``plan``: those ``given`` (by role, unchanged) and those written for ``roles``."""
         ...
 
 
@@ -81,6 +86,12 @@ class EditContext:
 
 
 Handler: TypeAlias = "Callable[..., Music]"  # (command, source, context) -> Music
+
+
+def by_role(plan: Plan, notes: np.ndarray) -> dict[str, np.ndarray]:
+    """The notes of each part that has any, by its role."""
+    parts = {part.role: notes[notes[:, PART] == index] for index, part in enumerate(plan.parts)}
+    return {role: own for role, own in parts.items() if len(own)}
 
 
 def limited(audio: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 INSTRUMENT_WORDS: dict[str, str] = {  # the first word is the one we say
     "piano": "piano, grand piano, acoustic piano, upright piano, pianist, pianoforte, honky tonk piano",
-    "electric piano": "electric piano, rhodes, wurlitzer, e piano, keyboard, keyboards, keys, electric keyboard, fender rhodes",
+    "electric piano": "electric piano, rhodes, wurlitzer, e piano, keyboard, keyboards, keys, electric keyboard, fender rhodes, rhodes piano, fender rhodes piano, wurlitzer piano, digital piano",
     "harpsichord": "harpsichord, clavinet, clavichord, spinet",
     "vibraphone": "vibraphone, vibes, marimba, xylophone, glockenspiel, celesta, music box, mallets, bells, steel drum, steel drums, "
     "steelpan, kalimba, chimes, tubular bells",

@@ -162,7 +162,7 @@ def test_pictures_and_talk() -> None:
     prompt, reply = sample_picture_prompt(rng, Attributes(mode="minor", energy=3), "video")
     assert prompt and "minor" in reply
     question, answer = sample_picture_caption(rng, ("a beach", "a dog"), "image")
-    assert question and "a beach and a dog" in answer
+    assert question and "a beach with a dog" in answer
     assert all(all(sample_chat(rng)) for _ in range(50))
 
 

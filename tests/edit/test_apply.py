@@ -1,6 +1,6 @@
 """Edits on real small music: what was asked changes, the rest stays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -30,9 +30,16 @@ class SimplePlayer:
     """Stands in for the decoder: block chords, roots and a plain beat."""
 
     def play(
-        self, plan: Plan, given: np.ndarray | None = None, roles: Sequence[str] | None = None, seed: int | None = None
+        self,
+        plan: Plan,
+        given: Mapping[str, np.ndarray] | None = None,
+        roles: Sequence[str] | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
-        rows = [] if given is None else given.tolist()
+        rows: list[list[int]] = []
+        for role, own in (given or {}).items():
+            index = next(i for i, part in enumerate(plan.parts) if part.role == role)
+            rows += [[row[0], index, *row[2:]] for row in own.tolist()]
         for index, part in enumerate(plan.parts):
             if roles is not None and part.role not in roles:
                 continue

@@ -69,7 +69,11 @@ def sample_caption_request(rng: np.random.Generator, attributes: Attributes) -> 
 
 
 def sample_picture_caption(rng: np.random.Generator, words: str | Sequence[str], media: str) -> tuple[str, str]:
-    """A request to describe an ``image`` or ``video``, and a caption naming what ``words`` say is on it."""
-    shown = words if isinstance(words, str) else join(list(words))
+    """A request to describe an ``image`` or ``video``, and a caption of what ``words`` say is on it.
+
+    The first of ``words`` is the subject, the others are what comes with it."""
+    shown = words if isinstance(words, str) else words[0]
+    if not isinstance(words, str) and len(words) > 1:
+        shown += f" with {join(words[1:])}"
     request = pick(rng, PICTURE_REQUESTS).format(pick(rng, MEDIA_WORDS[media]))
     return request, pick(rng, PICTURE_CAPTIONS[media]).format(shown)

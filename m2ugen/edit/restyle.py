@@ -194,15 +194,20 @@ def _replayed(command: EditCommand, source: EditSource, context: EditContext) ->
     need_decoder(context)  # before the long analysis
     analysis = source.analysis
     target = context.target or Attributes()
-    before = Attributes(mode=analysis.mode, instruments=target.instruments, lead=target.lead, energy=target.energy)
+    genre = command.targets[0] if command.operation == "genre" else target.genre or "pop"
+    band = BANDS[genre] if command.operation == "genre" or not target.instruments else target.instruments
+    if target.drums is False:
+        band = tuple(name for name in band if name != "drums")
+    lead = target.lead if target.lead in band else band[0]
+    # What the language model expects may already hold the change; making it twice does no harm.
+    before = Attributes(mode=analysis.mode, instruments=band, lead=lead, energy=target.energy)
     asked = edited_attributes(before, command)
-    genre = asked.genre or target.genre or "pop"
-    instruments = BANDS[genre] if command.operation == "genre" or not asked.instruments else asked.instruments
-    lead = command.targets[0] if command.operation == "lead" else asked.lead
-    if command.operation == "swap":
-        instruments = (*(name for name in instruments if name != command.targets[0]), command.targets[1])
-        lead = command.targets[1] if family_of(command.targets[1]) not in ("bass", "drums") else lead
-    parts = assign_parts((lead, *instruments) if lead else instruments, lead)
+    lead, instruments = asked.lead, asked.instruments
+    if command.operation == "swap" and command.targets[1] not in instruments:
+        new = command.targets[1]
+        lead = new if family_of(new) not in ("bass", "drums") else lead
+        instruments = (new, *(name for name in instruments if name != before.lead or lead != new))
+    parts = assign_parts(instruments, lead)
     energy = asked.energy if asked.energy is not None else 2
     plan = analysis.plan(parts, genre, energy)
     mode = _wanted_mode(command) or plan.mode

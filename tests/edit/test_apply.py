@@ -210,6 +210,8 @@ def test_recordings_can_be_played_anew(recording: Music) -> None:
     after = apply_edit(EditCommand("genre", ("rock",)), heard(recording), SimplePlayer())
     assert after.plan is not None and after.plan.genre == "rock"
     assert after.plan.tempo == pytest.approx(120.0, rel=0.05)
+    violin = apply_edit(EditCommand("swap", ("flute", "violin")), heard(recording), SimplePlayer())
+    assert violin.plan is not None and violin.plan.parts[0] == Part("melody", "violin") and len(violin.plan.parts) > 2
 
 
 def test_lengths(composed: Music) -> None:

@@ -226,7 +226,6 @@ def _own_accompaniment(spec: Spec, rng: np.random.Generator) -> list[Voice]:
     if not len(notes):
         return []
     notes[:, PITCH] += _shift(spec.tonic)
-    notes[:, DURATION] = np.minimum(notes[:, DURATION], 2 * spec.song.bar_ticks)
     instrument = "piano" if rng.random() < 0.6 else str(rng.choice(styles.PALETTES[spec.genre].chords))
     if rng.random() < (0.12 if instrument == "piano" else 0.4):
         lowest = {int(onset): int(pitch) for onset, pitch in notes[::-1][:, [ONSET, PITCH]]}
@@ -250,7 +249,9 @@ def band_voices(band: list[BandPart], song: Song, genre: str, rng: np.random.Gen
         name = own if rng.random() < 0.6 else str(rng.choice(palette.bass))
         voices.append(Voice("bass", name, bass.notes))
     keep = rng.random() < 0.5  # the groove's own instruments
-    for part in sorted((p for p in pitched if p is not bass), key=lambda p: -len(p.notes)):
+    others = [part for part in pitched if part is not bass]
+    # Tracks that play throughout come first; those of one variant of the groove only colour its sections.
+    for part in sorted(others, key=lambda p: (-_coverage(p.notes, song), -len(p.notes))):
         taken = {voice.role for voice in voices}
         role = next((r for r in _roles(part, song) if r not in taken), None)
         if role is None or part.instrument is None:
@@ -267,6 +268,11 @@ def band_voices(band: list[BandPart], song: Song, genre: str, rng: np.random.Gen
 def _density(notes: np.ndarray, bars: int) -> float:
     used = len(np.unique(notes[:, ONSET] // 36))
     return len(notes) / max(min(used, bars), 1)
+
+
+def _coverage(notes: np.ndarray, song: Song) -> float:
+    """Share of the song's bars in which the notes begin, in tenths."""
+    return round(len(np.unique(notes[:, ONSET] // song.bar_ticks)) / song.bars, 1)
 
 
 def _bass_part(parts: list[BandPart]) -> BandPart | None:
@@ -334,6 +340,8 @@ def _dynamics(voices: list[Voice], spec: Spec, rng: np.random.Generator) -> list
     overall = float(np.exp(rng.normal(0.0, 0.16)))
     roles = [voice.role for voice in voices]
     resting = [r for r in ("drums", "pad", "arpeggio") if r in roles and rng.random() < 0.35]
+    if "chords" not in roles:  # somebody has to play the harmony
+        resting = [r for r in resting if r == "drums"]
     start = 0
     scales = np.zeros(spec.song.bars)
     thin = np.zeros(spec.song.bars, dtype=bool)
@@ -346,7 +354,7 @@ def _dynamics(voices: list[Voice], spec: Spec, rng: np.random.Generator) -> list
     shaped = []
     for voice in voices:
         notes = voice.notes
-        if voice.role in resting and (spec.kind != "original" or voice.role != "chords"):
+        if voice.role in resting:
             notes = notes[~thin[np.minimum(notes[:, ONSET] // spec.song.bar_ticks, len(thin) - 1)]]
         if not len(notes):
             continue
@@ -363,12 +371,12 @@ def _finish(voice: Voice, spec: Spec) -> np.ndarray:
     """Ranges, lengths and the number of voices put right."""
     ticks = spec.song.bars * spec.song.bar_ticks
     notes = cut_notes(voice.notes, 0, ticks)
+    notes[:, DURATION] = np.minimum(notes[:, DURATION], 2 * spec.song.bar_ticks)
     if voice.role == "drums" or not len(notes):
         return notes
     instrument = INSTRUMENTS[INSTRUMENT_INDEX[voice.instrument]]
     if voice.role == "melody":
         centre = styles.LEAD_CENTRES.get(voice.instrument, styles.LEAD_CENTRE)
-        notes[:, DURATION] = np.minimum(notes[:, DURATION], 2 * spec.song.bar_ticks)
         notes[:, PITCH] += 12 * round((centre - float(np.median(notes[:, PITCH]))) / 12)
     low, high = instrument.low, instrument.high
     if voice.role == "bass":

@@ -33,14 +33,16 @@ SHARD = 100  # arrangements
 VALID_SHARE = 0.08  # of the arrangements
 SPARE = 1.15  # specifications per arrangement: some turn out unusable
 CLIPS_PER_RUN = 10
-TRIES = 4  # draws of a stretch, in the hope of one in which material returns
+TRIES = 6  # draws of a stretch, in the hope of one in which material returns
 METRE_WEIGHTS = {"4/4": 0.68, "3/4": 0.17, "6/8": 0.15}
 KINDS = {  # original, mixed, band
     "classical": (0.8, 0.0, 0.2),
-    "ballad": (0.25, 0.2, 0.55),
-    "pop": (0.2, 0.2, 0.6),
+    "ballad": (0.3, 0.25, 0.45),
+    "pop": (0.25, 0.25, 0.5),
     "country": (0.08, 0.12, 0.8),
-    "rock": (0.0, 0.15, 0.85),
+    "rock": (0.0, 0.2, 0.8),
+    "electronic": (0.0, 0.1, 0.9),
+    "funk": (0.0, 0.1, 0.9),
 }
 SOURCES = {  # how likely a genre's song comes from a collection, where that has songs in the metre
     "classical": {"lieder": 0.85, "pop909": 0.05, "corpus": 0.1},
@@ -241,7 +243,7 @@ def draw_spec(
         if song.source != "blues":
             piece = arrange.to_mode(piece, mode, rng)
         sections = arrange.draw_sections(piece, even, rng)
-        if len({letter for letter, _, _ in sections}) < len(sections) or rng.random() < 0.3:
+        if len({letter for letter, _, _ in sections}) < len(sections) or rng.random() < 0.15:
             break
     if any(bars < 2 or bars > 8 or (even and bars % 2) for _, bars, _ in sections):
         return None

@@ -10,7 +10,7 @@ from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY
 from m2ugen.score.plan import CHORDS_PER_BAR, Plan
 
 PHRASE = 4  # bars
-SAME_MATERIAL = 0.45
+SAME_MATERIAL = 0.5
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Upper bounds of the raw energy for "very low", "low", "medium" and "high".
 ENERGY_BOUNDS = (-0.9, 0.2, 1.2, 2.2)
@@ -35,18 +35,24 @@ def phrase_start(song: Song) -> int:
 
 
 def likeness(song: Song, first: int, second: int, bars: int) -> float:
-    """How alike two stretches of ``bars`` bars are (0-1): shared notes of the tune and equal chords."""
+    """How alike two stretches of ``bars`` bars are (0-1): shared notes and rhythm of the tune, and equal chords."""
     ticks, slots = song.bar_ticks, CHORDS_PER_BAR[song.metre]
-    sets = []
+    sets, rhythms = [], []
     for start in (first, second):
         inside = cut_notes(song.melody, start * ticks, (start + bars) * ticks)
         sets.append({(onset, pitch % 12) for onset, _, pitch, _, _ in inside.tolist()})
-    union = sets[0] | sets[1]
-    tune = len(sets[0] & sets[1]) / len(union) if union else 1.0
+        rhythms.append({onset for onset, _ in sets[-1]})
+    tune, rhythm = _overlap(sets[0], sets[1]), _overlap(rhythms[0], rhythms[1])
     chords = [song.chords[s * slots : (s + bars) * slots] for s in (first, second)]
     roots = [[c.root if c else -1 for c in line] for line in chords]
     harmony = float(np.mean([a == b for a, b in zip(*roots)])) if roots[0] else 1.0
-    return 0.65 * tune + 0.35 * harmony
+    return 0.4 * tune + 0.25 * rhythm + 0.35 * harmony
+
+
+def _overlap(first: set, second: set) -> float:
+    """Jaccard similarity (two empty sets are alike)."""
+    union = first | second
+    return len(first & second) / len(union) if union else 1.0
 
 
 def sections(song: Song, length: int, rng: np.random.Generator) -> list[tuple[str, int]]:

@@ -119,7 +119,7 @@ def estimate_chords(
         scores[-1] += 0.5 * np.array([c.root == 0 for c in chords])
     else:
         scores += 0.2 * (lowest[:, None] % 12 == roots) * (lowest[:, None] >= 0)
-        scores += 0.08 * np.array([chord.pitch_classes() <= SCALES[mode] for chord in chords])
+        scores += 0.14 * np.array([chord.pitch_classes() <= SCALES[mode] for chord in chords])
     change = np.full(len(scores), 0.25 if melody_only else 0.12)
     if CHORDS_PER_BAR[metre] == 2:
         change[1::2] += 0.3 if melody_only else 0.08  # chords rather change with the bar

@@ -108,12 +108,13 @@ def snap(ticks: np.ndarray, compound: bool = False) -> np.ndarray:
     if compound or not len(ticks):
         return (np.round(ticks / 3) * 3).astype(np.int64)
     beats = np.floor((ticks + 1.0) / 12).astype(np.int64)  # a note just before the beat belongs to it
-    inside = ticks - 12 * beats
+    inside, index = ticks - 12 * beats, beats - beats.min()
     nearest = [grid[np.abs(inside[:, None] - grid).argmin(axis=1)] for grid in (STRAIGHT, TRIPLET)]
-    errors = [np.bincount(beats - beats.min(), weights=np.abs(inside - n)) for n in nearest]
-    counts = np.bincount(beats - beats.min())
-    triplet = errors[1] + 0.25 * counts < 0.6 * errors[0]
-    return np.where(triplet[beats - beats.min()], nearest[1], nearest[0]) + 12 * beats
+    straight, triplet = (np.bincount(index, weights=np.abs(inside - n)) for n in nearest)
+    # A beat alone is often ambiguous: it departs from the feel of the whole only where that clearly fits better.
+    margin = 0.3 * np.bincount(index)
+    swings = triplet < straight - margin if straight.sum() <= triplet.sum() else triplet < straight + margin
+    return np.where(swings[index], nearest[1], nearest[0]) + 12 * beats
 
 
 def monophonic(notes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Convert musicnn's TensorFlow checkpoints into m2ugen/weights/nano/musicnn.safetensors.
+"""Convert musicnn's TensorFlow checkpoints into m2ugen/weights/nano/music_encoder.safetensors.
 
     pip download --no-deps musicnn==0.1.0 && unzip musicnn-0.1.0-py3-none-any.whl -d musicnn
     python scripts/convert_musicnn.py musicnn/musicnn
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder
 
 TAGGERS = {"mtt": "MTT_musicnn", "msd": "MSD_musicnn"}
-OUTPUT = Path(__file__).parents[1] / "m2ugen" / "weights" / "nano" / "musicnn.safetensors"
+OUTPUT = Path(__file__).parents[1] / "m2ugen" / "weights" / "nano"
 FLOAT32 = 1  # TensorFlow's number for the type
 # TensorFlow numbers its layers in the order in which the graph was built; these are the same layers in ours.
 CONVOLUTIONS = ("timbral.0", "timbral.1", "temporal.0", "temporal.1", "temporal.2", "middle.0", "middle.1", "middle.2")
@@ -115,15 +116,17 @@ def convert(tensors: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     for number, name in enumerate(DENSE):
         state[f"{name}.weight"] = find("dense/kernel", number).T
         state[f"{name}.bias"] = find("dense/bias", number)
-    return {name: torch.from_numpy(np.ascontiguousarray(value)).half() for name, value in state.items()}
+    return {name: torch.from_numpy(value.copy(order="C")) for name, value in state.items()}
 
 
 def main(folder: Path) -> None:
-    state: dict[str, torch.Tensor] = {}
+    encoder = NanoMusicEncoder()  # its heads are trained afterwards: m2ugen train nano --stage music-encoder
     for ours, theirs in TAGGERS.items():
-        state |= {f"{ours}.{name}": value for name, value in convert(read_checkpoint(folder / theirs)).items()}
-    save_file(state, OUTPUT, metadata={"format": "pt", "version": "1", "source": "musicnn 0.1.0"})
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size / 1e6:.1f} MB")
+        tagger = encoder.taggers[ours]
+        counters = {k: v for k, v in tagger.state_dict().items() if k.endswith("num_batches_tracked")}
+        tagger.load_state_dict({**convert(read_checkpoint(folder / theirs)), **counters})
+    path = encoder.save(OUTPUT)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ MINOR_PROFILE = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 
 
 def role_notes(notes: np.ndarray, plan: Plan, *roles: str) -> np.ndarray:
     """The notes of the named roles; all pitched roles when none is named."""
-    wanted = [
-        index for index, part in enumerate(plan.parts) if (part.role in roles if roles else part.role != "drums")
-    ]
+    wanted = [index for index, part in enumerate(plan.parts) if (part.role in roles if roles else part.role != "drums")]
     return notes[np.isin(notes[:, PART], wanted)]
 
 
@@ -96,7 +94,9 @@ class MelodyIndex:
         for start in range(len(melody) - self.length + 1):
             for number, place in self.places.get(tuple(melody[start : start + self.length]), ()):
                 other, run = self.melodies[number], self.length
-                while start + run < len(melody) and place + run < len(other) and melody[start + run] == other[place + run]:
+                while (
+                    start + run < len(melody) and place + run < len(other) and melody[start + run] == other[place + run]
+                ):
                     run += 1
                 best = max(best, run + 1)
         return best

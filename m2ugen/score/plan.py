@@ -160,10 +160,18 @@ class Plan:
             (all((p.role == "drums") == (p.instrument == "drums") for p in self.parts), "drums play the drum role"),
             (len({p.role for p in self.parts}) == len(self.parts), "a role has more than one part"),
             (bool(self.sections), "there are no sections"),
-            (all(s.bars > 0 and len(s.chords) == s.bars * slots for s in self.sections),
-             f"a section in {self.metre} needs {slots} chord(s) for each of its bars"),
-            (all(c is None or (0 <= c.root < 12 and c.quality in CHORD_QUALITIES) for s in self.sections for c in s.chords),
-             "a chord has an unknown root or quality"),
+            (
+                all(s.bars > 0 and len(s.chords) == s.bars * slots for s in self.sections),
+                f"a section in {self.metre} needs {slots} chord(s) for each of its bars",
+            ),
+            (
+                all(
+                    c is None or (0 <= c.root < 12 and c.quality in CHORD_QUALITIES)
+                    for s in self.sections
+                    for c in s.chords
+                ),
+                "a chord has an unknown root or quality",
+            ),
         )
         for holds, message in checks:
             if not holds:
@@ -186,7 +194,9 @@ class Plan:
         try:
             parts = tuple(Part(**part) for part in data.pop("parts"))
             sections = tuple(
-                Section(**{**s, "chords": tuple(None if c is None else Chord(int(c[0]), str(c[1])) for c in s["chords"])})
+                Section(
+                    **{**s, "chords": tuple(None if c is None else Chord(int(c[0]), str(c[1])) for c in s["chords"])}
+                )
                 for s in data.pop("sections")
             )
             return cls(parts=parts, sections=sections, **data).validated()

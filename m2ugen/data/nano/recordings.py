@@ -1,0 +1,209 @@
+"""Recordings with exact truth: arrangements played with several SoundFonts, kept as the music encoder's features.
+
+Only features are stored, never audio. Validation comes twice: with the fonts of training ("valid") and with one that
+training never hears ("held-out").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ugen.data.nano.degrade import degrade
+from m2ugen.data.nano.shards import Arrangement, read_shards
+from m2ugen.errors import InputError
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
+from m2ugen.score.notes import DURATION, ONSET, PART
+from m2ugen.score.plan import Plan
+
+SECONDS = 10.0
+RENDER_RATE = 32000  # Hz
+SHARD = 100
+FEATURES = ("chroma", "tempogram", "statistics", "tags")
+MIN_SHARE = 0.08  # of the window that an instrument must sound to count as present
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A clip: hidden states of the music encoder [tokens, dim], what is true of it, and further facts.
+
+    ``extras`` may hold "notes_per_second" and "chords" (names in order).
+    """
+
+    features: np.ndarray
+    attributes: Attributes
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def window_of(arrangement: Arrangement, rng: np.random.Generator) -> tuple[Plan, np.ndarray]:
+    """About SECONDS of an arrangement from a bar line on: its plan and the notes, counted from the window's start."""
+    plan, notes = arrangement.plan, arrangement.notes
+    bar = plan.bar_ticks * plan.seconds_per_tick
+    bars = max(int(np.ceil(SECONDS / bar)), 1)
+    first = int(rng.integers(max(plan.bars - bars, 0) + 1)) * plan.bar_ticks
+    last = first + int(SECONDS / plan.seconds_per_tick)
+    inside = notes[(notes[:, ONSET] >= first) & (notes[:, ONSET] < last)].copy()
+    inside[:, ONSET] -= first
+    return plan, inside
+
+
+def truth(plan: Plan, notes: np.ndarray) -> Attributes:
+    """The attributes of what sounds in a window."""
+    ticks = SECONDS / plan.seconds_per_tick
+    names = []
+    for index, part in enumerate(plan.parts):
+        own = notes[notes[:, PART] == index]
+        share = (own[:, DURATION].sum() if part.role != "drums" else len(own) * 6) / ticks
+        if share >= MIN_SHARE:
+            names.append(part.instrument)
+    told = plan.attributes()
+    return Attributes(
+        tempo=told.tempo,
+        metre=told.metre,
+        mode=told.mode,
+        tonic=told.tonic,
+        genre=told.genre,
+        energy=told.energy,
+        drums="drums" in names,
+        lead=told.lead if told.lead in names else None,
+        instruments=tuple(dict.fromkeys(names)),
+    )
+
+
+def play(plan: Plan, notes: np.ndarray, soundfont: Path | None, rng: np.random.Generator) -> np.ndarray:
+    """The window as mono float32 at RENDER_RATE, with other balances, rooms and programs of the same instruments."""
+    from m2ugen.score.mixing import CHANNELS, ROOMS, mix_stems
+    from m2ugen.score.soundfont import load_synthesizer, soundfont_path
+    from m2ugen.score.synthesis import KITS, humanise, render_track
+
+    samples = int(SECONDS * RENDER_RATE)
+    synthesizer = load_synthesizer(soundfont_path(soundfont), RENDER_RATE)
+    stems = {}
+    for index, part in enumerate(plan.parts):
+        played = humanise(notes[notes[:, PART] == index], plan, part.role, rng)
+        if part.role == "drums":
+            program = int(rng.choice([0, *KITS.values()]))
+        else:
+            program = int(rng.choice(INSTRUMENTS[INSTRUMENT_INDEX[part.instrument]].programs))
+        stems[part.role] = render_track(played, program, part.role == "drums", synthesizer, samples, RENDER_RATE)
+    levelled = {}
+    for role, stem in stems.items():  # names that the mixer does not know keep the balance that they come with
+        loudness = np.sqrt((stem**2).mean()) + 1e-6
+        gain = 10 ** ((CHANNELS[role].level + rng.normal(0, 3)) / 20) / loudness
+        levelled[f"{role}, levelled"] = stem * np.float32(min(gain, 50.0))
+    mix, _ = mix_stems(levelled, RENDER_RATE, str(rng.choice(list(ROOMS))))
+    return mix.mean(axis=0)
+
+
+def build_recordings(
+    scores: Path,
+    output: Path,
+    count: int,
+    soundfonts: Sequence[Path] | None = None,
+    held_out_soundfont: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Write ``count`` training clips, and a tenth of that for each validation set, below ``output``.
+
+    Without ``soundfonts`` the one of the package plays; without ``held_out_soundfont`` there is no "held-out" set.
+    Finished shards are kept. Raises InputError when there are no arrangements.
+    """
+    from rich.progress import Progress
+
+    from m2ugen.model.encoders.nano_music import NanoMusicEncoder
+    from m2ugen.weights import packaged_folder
+
+    encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))
+    fonts: dict[str, Sequence[Path | None]] = {"train": soundfonts or [None], "valid": soundfonts or [None]}
+    if held_out_soundfont is not None:
+        fonts["held-out"] = [held_out_soundfont]
+    output.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        for split in sorted(fonts, key=("valid", "held-out", "train").index):
+            arrangements = list(read_shards(scores, "train" if split == "train" else "valid"))
+            if not arrangements:
+                raise InputError(f"{scores} holds no finished arrangements; build them first")
+            total = count if split == "train" else max(count // 10, 1)
+            task = progress.add_task(f"recording {split}", total=total)
+            for index in range(-(-total // SHARD)):
+                path = output / f"{split}-{index:04d}.npz"
+                size = min(SHARD, total - index * SHARD)
+                if not path.is_file():
+                    rng = np.random.default_rng([seed, ("train", "valid", "held-out").index(split), index])
+                    _write_shard(path, arrangements, size, fonts[split], encoder, rng)
+                progress.advance(task, size)
+
+
+def _write_shard(
+    path: Path,
+    arrangements: Sequence[Arrangement],
+    size: int,
+    fonts: Sequence[Path | None],
+    encoder: Any,
+    rng: np.random.Generator,
+) -> None:
+    import torch
+
+    from m2ugen.media.audio import resample
+
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    facts = []
+    while len(facts) < size:
+        plan, notes = window_of(arrangements[rng.integers(len(arrangements))], rng)
+        if len(notes) < 8:
+            continue
+        mono = play(plan, notes, fonts[rng.integers(len(fonts))], rng)
+        heard = resample(mono[None], RENDER_RATE, encoder.sample_rate)[0]
+        if rng.random() < 0.7:
+            heard = degrade(heard, encoder.sample_rate, rng)
+        inputs = {name: value[None] for name, value in encoder.prepare(heard).items()}
+        with torch.inference_mode():
+            inputs["tags"] = encoder.tags(inputs["patches"], inputs["patch_mask"])
+        for name in FEATURES:
+            rows[name].append(inputs[name][0].numpy().astype(np.float16))
+        chords = [c.name(plan.tonic) for s in plan.sections for c in s.chords if c is not None]
+        facts.append(
+            {"attributes": asdict(truth(plan, notes)), "notes_per_second": len(notes) / SECONDS, "chords": chords[:8]}
+        )
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, facts=np.array(json.dumps(facts)), **{k: np.stack(v) for k, v in rows.items()})
+    os.replace(partial, path)
+
+
+def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:
+    """Stored features by name [clips, ...], truth and extras of a split. Raises InputError when there are none."""
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    truths: list[Attributes] = []
+    extras: list[dict[str, Any]] = []
+    for path in sorted(folder.glob(f"{split}-*.npz")):
+        with np.load(path) as data:
+            for name in FEATURES:
+                rows[name].append(data[name].astype(np.float32))
+            for fact in json.loads(str(data["facts"])):
+                values = fact.pop("attributes")
+                truths.append(Attributes(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}))
+                extras.append(fact)
+    if not truths:
+        raise InputError(f"there are no recordings {split}-NNNN.npz in {folder}; run: m2ugen data nano")
+    return {name: np.concatenate(values) for name, values in rows.items()}, truths, extras
+
+
+def load_recordings(folder: Path, split: str) -> list[Recording]:
+    """All clips of a split with the hidden states of the packaged music encoder."""
+    import torch
+
+    from m2ugen.model.encoders.nano_music import NanoMusicEncoder
+    from m2ugen.weights import packaged_folder
+
+    features, truths, extras = load_features(folder, split)
+    encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))
+    with torch.inference_mode():
+        hidden = encoder.hidden_states(**{name: torch.from_numpy(value) for name, value in features.items()}).numpy()
+    return [Recording(h, t, e) for h, t, e in zip(hidden, truths, extras, strict=True)]

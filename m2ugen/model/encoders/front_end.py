@@ -1,0 +1,130 @@
+"""What can be measured in a recording without learning: pitch classes, periodicities, loudness, onsets.
+
+Taggers know neither key nor tempo; these features do. Everything is computed over the whole file.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from m2ugen.score.attributes import TEMPOS
+
+SAMPLE_RATE = 16000  # Hz
+HOP = 256  # of the mel spectrogram: 62.5 frames per second
+CHROMA_FFT, CHROMA_HOP = 4096, 1024
+LOWEST_PITCH, HIGHEST_PITCH, BASS_TOP = 28, 100, 52  # MIDI pitches
+BANDS = ((0, 8), (8, 24), (24, 56), (56, 96), (0, 96))  # mel channels whose onsets are looked at apart
+PERIODS = (0.5, 1.0, 2.0, 3.0, 4.0)  # lags that are read for each tempo, in beats
+CHROMA_ROWS = 5
+TEMPO_ROWS = len(BANDS) * len(PERIODS)
+MEL_GROUPS = 24
+STATS = 2 * MEL_GROUPS + 6 * len(BANDS) + 8
+
+
+def chroma_features(waveform: np.ndarray) -> np.ndarray:
+    """Pitch-class profiles, float32 [CHROMA_ROWS, 12], each with a norm of 1 (0 for silence).
+
+    Mean energy of all pitches, of the bass, of the treble, share of frames in which a class is among the three
+    strongest, and of the bass likewise the strongest.
+    """
+    spectrum = _spectrum(waveform, CHROMA_FFT, CHROMA_HOP)  # [frames, bins]
+    pitches = np.log1p(1000.0 * spectrum) @ _pitch_filters()  # [frames, pitches]
+    pitches = np.maximum(pitches - np.median(pitches, axis=1, keepdims=True), 0.0)
+    split = BASS_TOP - LOWEST_PITCH
+    everything, bass, treble = (
+        _fold(p, o) for p, o in ((pitches, 0), (pitches[:, :split], 0), (pitches[:, split:], split))
+    )
+    ranked = np.argsort(np.argsort(everything, axis=1), axis=1) >= 9
+    strongest = bass >= np.maximum(bass.max(axis=1, keepdims=True), 1e-6)
+    rows = np.stack([everything.mean(0), bass.mean(0), treble.mean(0), ranked.mean(0), strongest.mean(0)])
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+
+
+def tempo_features(mel: np.ndarray) -> np.ndarray:
+    """How strongly onsets repeat at each tempo, float32 [TEMPO_ROWS, len(TEMPOS)].
+
+    Row (band, period) holds the normalised autocorrelation of the band's onset strength at the lag of ``period``
+    beats, for every tempo of the grid. ``mel`` is a log-mel spectrogram [frames, 96].
+    """
+    frames_per_second = SAMPLE_RATE / HOP
+    rows = []
+    for flux in _fluxes(mel):
+        size = 2 * len(flux)
+        power = np.abs(np.fft.rfft(flux - flux.mean(), size)) ** 2
+        correlation = np.fft.irfft(power, size)[: len(flux)]
+        correlation = correlation / np.maximum(len(flux) - np.arange(len(flux)), 1)  # unbiased
+        correlation = correlation / max(correlation[0], 1e-9)
+        for period in PERIODS:
+            lags = period * 60.0 / TEMPOS * frames_per_second
+            rows.append(np.interp(lags, np.arange(len(flux)), correlation, right=0.0))
+    return np.clip(np.stack(rows), -1.0, 1.0).astype(np.float32)
+
+
+def statistics(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
+    """Timbre, onset and loudness statistics, float32 [STATS]."""
+    groups = mel.reshape(len(mel), MEL_GROUPS, -1).mean(axis=2)
+    onsets = []
+    for flux in _fluxes(mel):
+        threshold = flux.mean() + flux.std()
+        peaks = (flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:]) & (flux[1:-1] > threshold)
+        rate = peaks.sum() / max(len(flux) * HOP / SAMPLE_RATE, 1e-3)
+        onsets += [flux.mean(), flux.std(), *np.percentile(flux, (50, 90, 99)), rate / 10.0]
+    frames = waveform[: len(waveform) // HOP * HOP].reshape(-1, HOP)
+    loudness = 20 * np.log10(np.sqrt((frames**2).mean(axis=1)) + 1e-5) / 20.0
+    crossings = (np.diff(np.signbit(frames), axis=1) != 0).mean(axis=1)
+    weight = np.maximum(10**mel - 1, 0)
+    centroid = (weight @ np.arange(mel.shape[1])) / np.maximum(weight.sum(axis=1), 1e-6) / mel.shape[1]
+    level = [loudness.mean(), loudness.std(), *np.percentile(loudness, (10, 90))]
+    shape = [crossings.mean(), crossings.std(), centroid.mean(), centroid.std()]
+    return np.concatenate([groups.mean(0), groups.std(0), onsets, level, shape]).astype(np.float32)
+
+
+def log_mel(waveform: np.ndarray) -> np.ndarray:
+    """Log-mel spectrogram float32 [frames, 96], as musicnn was trained on, of mono float samples at SAMPLE_RATE."""
+    power = _spectrum(waveform, 512, HOP) ** 2
+    return np.log10(10000.0 * (power @ _mel_filters()) + 1.0).astype(np.float32)
+
+
+def _spectrum(waveform: np.ndarray, size: int, hop: int) -> np.ndarray:
+    """Magnitudes [frames, bins] of windows centred on multiples of ``hop``."""
+    padded = np.pad(waveform, size // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    hann = np.hanning(size + 1)[:-1].astype(np.float32)
+    return np.concatenate(
+        [np.abs(np.fft.rfft(part * hann)) for part in np.array_split(windows, 1 + len(windows) // 512)]
+    )
+
+
+def _fluxes(mel: np.ndarray) -> list[np.ndarray]:
+    """Half-wave rectified change over time [frames] of each of BANDS."""
+    rise = np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0.0)
+    return [rise[:, low:high].mean(axis=1) for low, high in BANDS]
+
+
+def _fold(pitches: np.ndarray, offset: int) -> np.ndarray:
+    """Pitch energies [frames, pitches] to pitch classes [frames, 12]; column 0 is C."""
+    folded = np.zeros((len(pitches), 12))
+    for index in range(pitches.shape[1]):
+        folded[:, (LOWEST_PITCH + offset + index) % 12] += pitches[:, index]
+    return folded
+
+
+@lru_cache(maxsize=1)
+def _pitch_filters() -> np.ndarray:
+    """[bins, pitches]: a triangle of a semitone's half width around each pitch."""
+    hertz = np.fft.rfftfreq(CHROMA_FFT, 1 / SAMPLE_RATE)
+    with np.errstate(divide="ignore"):
+        place = 69 + 12 * np.log2(hertz / 440.0)
+    pitches = np.arange(LOWEST_PITCH, HIGHEST_PITCH)
+    width = np.maximum(0.6, 1.2 * 12 / np.log(2) * (SAMPLE_RATE / CHROMA_FFT) / (440 * 2 ** ((pitches - 69) / 12)))
+    filters = np.maximum(1 - np.abs(place[:, None] - pitches) / width, 0.0)
+    return filters / np.maximum(filters.sum(axis=0), 1e-6)
+
+
+@lru_cache(maxsize=1)
+def _mel_filters() -> np.ndarray:
+    from transformers.audio_utils import mel_filter_bank
+
+    return mel_filter_bank(257, 96, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney")

@@ -1,0 +1,200 @@
+"""nano's music encoder: musicnn's features and measured ones, read by small trained heads.
+
+The hidden states are what the heads make of the music: one token per musical attribute with the probabilities of
+its values in dimensions of its own, and tokens with the heads' inner states.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from m2ugen.errors import MissingWeights
+from m2ugen.model.encoders import front_end
+from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
+from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENTS, METRES, MODES, TEMPOS, TONICS
+
+MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
+PATCH_SPACING = 10.0  # seconds of music for each patch, in files short enough
+MIN_SECONDS = 3.1  # shorter music is repeated up to this length
+TRUNK = 192
+TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
+
+WEIGHTS_FILE = "music_encoder.safetensors"
+
+HEADS: dict[str, int] = {  # attribute → number of values
+    "tempo": len(TEMPOS),
+    "metre": len(METRES),
+    "mode": len(MODES),
+    "tonic": len(TONICS),
+    "genre": len(GENRES),
+    "energy": len(ENERGIES),
+    "drums": 2,
+    "lead": len(INSTRUMENTS),
+    "instruments": len(INSTRUMENTS),  # independent probabilities
+}
+MULTI = ("instruments",)
+
+
+class NanoMusicEncoder(nn.Module):
+    """Mono samples at ``sample_rate`` → hidden states [batch, num_tokens, dim] of the whole file."""
+
+    sample_rate = front_end.SAMPLE_RATE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taggers = nn.ModuleDict({"mtt": Musicnn(), "msd": Musicnn()})
+        self.ear = Ear()
+        self.num_tokens = len(HEADS) + 1
+        self.dim = sum(HEADS.values()) + TRUNK
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> NanoMusicEncoder:
+        """The encoder with the weights in ``folder``. Raises MissingWeights."""
+        path = folder / WEIGHTS_FILE
+        if not path.is_file():
+            raise MissingWeights(f"{path.name} is not in {path.parent}; install m2ugen with its weights")
+        encoder = cls()
+        encoder.load_state_dict(load_file(path))
+        return encoder
+
+    def save(self, folder: Path) -> Path:
+        """Write the weights to ``folder``; the taggers', which are only read, in half precision."""
+        state = {
+            name: (value.half() if name.startswith("taggers.") and value.is_floating_point() else value).contiguous()
+            for name, value in self.state_dict().items()
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt", "version": "1"})
+        return folder / WEIGHTS_FILE
+
+    def prepare(self, media: np.ndarray) -> dict[str, torch.Tensor]:
+        """Features of float32 [samples]: measured ones of everything, and patches for the taggers.
+
+        ``patches`` [MAX_PATCHES, frames, mels] is filled up with zeros; ``patch_mask`` [MAX_PATCHES] tells which
+        are real.
+        """
+        waveform = np.asarray(media, dtype=np.float32)
+        shortest = int(MIN_SECONDS * self.sample_rate)
+        if len(waveform) < shortest:
+            waveform = np.tile(waveform, -(-shortest // max(len(waveform), 1)))[:shortest]
+        mel = front_end.log_mel(waveform)
+        seconds = len(waveform) / self.sample_rate
+        count = int(np.clip(np.ceil(seconds / PATCH_SPACING), 1, MAX_PATCHES))
+        starts = (
+            np.linspace(0, len(mel) - PATCH_FRAMES, count + 2)[1:-1] if count > 1 else [(len(mel) - PATCH_FRAMES) / 2]
+        )
+        patches = np.zeros((MAX_PATCHES, PATCH_FRAMES, NUM_MELS), dtype=np.float32)
+        for index, start in enumerate(np.round(starts).astype(int)):
+            patches[index] = mel[start : start + PATCH_FRAMES]
+        return {
+            "patches": torch.from_numpy(patches),
+            "patch_mask": torch.arange(MAX_PATCHES) < count,
+            "chroma": torch.from_numpy(front_end.chroma_features(waveform)),
+            "tempogram": torch.from_numpy(front_end.tempo_features(mel)),
+            "statistics": torch.from_numpy(front_end.statistics(waveform, mel)),
+        }
+
+    def forward(
+        self,
+        patches: torch.Tensor,
+        patch_mask: torch.Tensor,
+        chroma: torch.Tensor,
+        tempogram: torch.Tensor,
+        statistics: torch.Tensor,
+    ) -> torch.Tensor:
+        """Batched outputs of ``prepare`` → hidden states [batch, num_tokens, dim]."""
+        return self.hidden_states(chroma, tempogram, statistics, self.tags(patches, patch_mask))
+
+    def tags(self, patches: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
+        """What the taggers hear, averaged over the real patches: [batch, TAGGER_DIM]."""
+        real = patches[patch_mask]
+        heard = torch.cat(
+            [part for tagger in self.taggers.values() for part in _dense_and_tags(*tagger(real))], dim=1
+        )  # [real patches, TAGGER_DIM]
+        rows = patch_mask.nonzero()[:, 0]
+        total = torch.zeros(len(patches), heard.shape[1], dtype=heard.dtype, device=heard.device)
+        return total.index_add_(0, rows, heard) / patch_mask.sum(dim=1, keepdim=True)
+
+    def hidden_states(
+        self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
+    ) -> torch.Tensor:
+        """The last step alone, for features that were computed before."""
+        logits, trunk = self.ear(chroma, tempogram, statistics, tags)
+        batch, start = len(trunk), 0
+        tokens = trunk.new_zeros(batch, self.num_tokens, self.dim)
+        for index, (name, size) in enumerate(HEADS.items()):
+            tokens[:, index, start : start + size] = probabilities(name, logits[name])
+            start += size
+        tokens[:, -1, start:] = nn.functional.normalize(trunk, dim=1)
+        return tokens
+
+
+class Ear(nn.Module):
+    """The trained heads: features of a file → logits per attribute, and the trunk's state [batch, TRUNK].
+
+    Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
+    what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = TAGGER_DIM + front_end.STATS + front_end.TEMPO_ROWS * 2
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.trunk = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(inputs, 256), nn.GELU(), nn.Dropout(0.3), nn.Linear(256, TRUNK), nn.GELU()
+        )
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(TRUNK, size) for name, size in HEADS.items() if name not in ("tempo", "mode", "tonic")}
+        )
+        self.key = nn.Sequential(
+            nn.Linear(front_end.CHROMA_ROWS * 12, 64), nn.GELU(), nn.Dropout(0.1), nn.Linear(64, 2)
+        )
+        self.tempo = nn.Sequential(
+            nn.Conv1d(front_end.TEMPO_ROWS, 48, 1), nn.GELU(), nn.Conv1d(48, 48, 35, padding=17), nn.GELU(),
+            nn.Dropout(0.1), nn.Conv1d(48, 1, 1),
+        )  # fmt: skip
+        self.tempo_prior = nn.Linear(TRUNK, len(TEMPOS))
+
+    def forward(
+        self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        trunk = self.trunk((self.inputs(tempogram, statistics, tags) - self.mean) / self.scale)
+        logits = {name: head(trunk) for name, head in self.heads.items()}
+        turned = torch.stack([chroma.roll(-tonic, dims=2) for tonic in range(12)], dim=1)  # [batch, 12, rows, 12]
+        keys = self.key(turned.flatten(2))  # [batch, 12 tonics, 2 modes]
+        logits["mode"] = keys.logsumexp(dim=1)
+        logits["tonic"] = keys.logsumexp(dim=2)
+        logits["key"] = keys.flatten(1)  # for training: tonic and mode are not independent
+        logits["tempo"] = self.tempo(tempogram)[:, 0] + self.tempo_prior(trunk)
+        return logits, trunk
+
+    @staticmethod
+    def inputs(tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
+        """What the trunk reads, before standardisation: [batch, inputs]."""
+        return torch.cat([tags, statistics, tempogram.amax(dim=2), tempogram.mean(dim=2)], dim=1)
+
+
+def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities of an attribute's values from its head's logits [batch, values]."""
+    return logits.sigmoid() if name in MULTI else logits.softmax(dim=1)
+
+
+def _dense_and_tags(dense: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return dense, tags.sigmoid()
+
+
+def read_heads(hidden_states: torch.Tensor) -> dict[str, Any]:
+    """The probabilities [batch, values] of each attribute out of the encoder's hidden states."""
+    found, start = {}, 0
+    for index, (name, size) in enumerate(HEADS.items()):
+        found[name] = hidden_states[:, index, start : start + size]
+        start += size
+    return found

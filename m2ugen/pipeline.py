@@ -1,0 +1,319 @@
+"""ask, generate, edit, chat: read this file top to bottom and you know the system.
+
+Every request takes the same way: files → processor → encoders → adapters → language model → reply; music takes
+the further step [AUD] states → output projector → conditioning → music decoder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from m2ugen.errors import InputError
+from m2ugen.model.decoders.base import Music, Progress
+from m2ugen.model.generation import Sampling, TextStream, generate
+from m2ugen.model.modeling import M2UGenModel
+from m2ugen.model.prompting import Turn, render_prompt
+from m2ugen.processor import LoadedMedia, M2UGenProcessor
+from m2ugen.reply import Reply
+from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
+
+if TYPE_CHECKING:
+    from m2ugen.score.plan import Plan
+
+DEFAULT_DURATION = 30.0  # seconds
+MIN_DURATION, MAX_DURATION = 1.0, 600.0
+MAX_TEXT = 4000  # characters of a question or prompt
+MAX_SEED = 2**31
+MAX_TURNS = 6  # earlier turns that the language model is shown
+
+
+@dataclass
+class Understanding:
+    """What the language model made of a request: its words and, when music is to follow, the conditioning.
+
+    ``conditioning`` is [1, N, D], or None when the answer is words alone.
+    """
+
+    text: str
+    conditioning: torch.Tensor | None
+
+
+class M2UGen:
+    """A model with its processor, ready to use.
+
+    >>> model = M2UGen.from_pretrained("nano")
+    >>> model.ask("Which instruments play?", music="song.ogg").text
+    >>> model.generate("a calm piano piece", duration=20, seed=7).save("calm.wav")
+    """
+
+    def __init__(self, model: M2UGenModel, processor: M2UGenProcessor) -> None:
+        self.model = model.eval()
+        self.processor = processor
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "nano", soundfont: str | Path | None = None, **options: Any) -> M2UGen:
+        """Load a preset, a folder written by ``save_pretrained``, or a hub id.
+
+        ``options`` go to M2UGenModel.from_pretrained (device, dtype, quantisation). Raises InputError when the
+        name means nothing and MissingWeights when weights are not on this machine.
+        """
+        model = M2UGenModel.load(name, **options)
+        if soundfont is not None:
+            model.decoder.use_soundfont(Path(soundfont))
+        return cls(model, M2UGenProcessor.from_model(model))
+
+    def ask(
+        self,
+        question: str,
+        music: Any = None,
+        image: Any = None,
+        video: Any = None,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """Answer ``question`` in words, about the attached media if there are any.
+
+        Media may be paths, bytes, file objects, PIL images, or (array, sample rate) pairs. ``temperature`` 0 is
+        greedy; ``on_text`` receives the answer piece by piece. Raises InputError for unusable input.
+        """
+        start = time.perf_counter()
+        loaded = self.processor.load(music=music, image=image, video=video)
+        turn = Turn(checked_text(question), loaded.attached)
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, audio="never")
+        understood = self._understand([turn], loaded, sampling, seed, on_text)
+        total = time.perf_counter() - start
+        return Reply(understood.text, seed=seed, seconds={"understand": total, "total": total})
+
+    def generate(
+        self,
+        prompt: str,
+        music: Any = None,
+        image: Any = None,
+        video: Any = None,
+        duration: float | None = None,
+        seed: int | None = None,
+        guidance_scale: float | None = None,
+        plan: Plan | None = None,
+        conditioning: Literal["projected", "caption"] = "projected",
+        progress: Progress | None = None,
+    ) -> Reply:
+        """Make ``duration`` seconds of music (default: the video's length, else 30).
+
+        ``plan`` is played instead of one that the decoder would write. ``conditioning`` is "projected" (the [AUD]
+        states drive the decoder) or "caption" (the decoder's own text encoder reads the reply, as in the published
+        implementation). Without ``seed`` a random one is drawn and reported. Raises InputError.
+        """
+        start = time.perf_counter()
+        seed = checked_seed(seed)
+        loaded = self.processor.load(music=music, image=image, video=video)
+        duration = checked_duration(duration, loaded.video_duration)
+        turn = Turn(checked_text(prompt), loaded.attached)
+        understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
+        return self._compose(
+            understood, duration, seed, start, progress, conditioning, guidance_scale=guidance_scale, plan=plan
+        )
+
+    def edit(self, instruction: str, music: Any, seed: int | None = None, progress: Progress | None = None) -> Reply:
+        """Change ``music`` as ``instruction`` says and keep the rest.
+
+        ``music`` is anything that ``ask`` takes, or a Reply of this model, whose score makes the edit exact.
+        Raises InputError when the music cannot be used or the instruction is not an edit that can be done.
+        """
+        start = time.perf_counter()
+        seed = checked_seed(seed)
+        loaded = self.processor.load(music=music)
+        turn = Turn(checked_text(instruction), loaded.attached)
+        understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
+        return self._edit(instruction, understood, loaded, seed, start, progress)
+
+    def chat(self, seed: int | None = None) -> Chat:
+        """A conversation that remembers its turns and the last music."""
+        return Chat(self, checked_seed(seed))
+
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """The parts of the model by name, those that have weights."""
+        model = self.model
+        return {
+            **{f"{name} encoder": model.encoders[name] for name in model.config.modalities},
+            "adapters": model.adapters,
+            "language model": model.language_model,
+            "output projector": model.projector,
+            "music decoder": model.decoder,
+        }
+
+    @torch.inference_mode()
+    def _understand(
+        self,
+        turns: Sequence[Turn],
+        loaded: LoadedMedia,
+        sampling: Sampling,
+        seed: int | None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Understanding:
+        """Encode the attachments, let the language model answer the last turn, project its [AUD] states."""
+        model, tokenizer = self.model, self.processor.tokenizer
+        features = self.processor.encode(loaded)
+        adapters = {name: model.adapters[name](hidden) for name, hidden in features.items()}
+        prompt = tokenizer(render_prompt(turns), add_special_tokens=False)["input_ids"]
+        stream = None if on_text is None else TextStream(self.processor.decode, on_text)
+        written = generate(
+            model.language_model,
+            [prompt],
+            model.language_model.adapter_states(adapters),
+            sampling,
+            stop_ids=model.stop_ids,
+            generator=None if seed is None else torch.Generator().manual_seed(seed),
+            on_token=stream,
+        )
+        if stream is not None:
+            stream.close()
+        text = self.processor.decode(written.tokens[0])
+        if written.audio_states is None:
+            return Understanding(text, None)
+        return Understanding(text, model.conditioning(written.audio_states))
+
+    def _compose(
+        self,
+        understood: Understanding,
+        duration: float,
+        seed: int,
+        start: float,
+        progress: Progress | None,
+        conditioning: Literal["projected", "caption"] = "projected",
+        **options: Any,
+    ) -> Reply:
+        decoder = self.model.decoder
+        state = understood.conditioning if conditioning == "projected" else decoder.encode_text([understood.text])
+        listened = time.perf_counter()
+        music = decoder.generate(state, duration, seed=seed, progress=progress, **options)
+        return music_reply(understood.text, music, seed, start, listened)
+
+    def _edit(
+        self,
+        instruction: str,
+        understood: Understanding,
+        loaded: LoadedMedia,
+        seed: int,
+        start: float,
+        progress: Progress | None,
+    ) -> Reply:
+        from m2ugen.edit.apply import apply_edit, resolve
+
+        command = resolve(instruction, understood.text)
+        target = None
+        if understood.conditioning is not None and self.model.decoder.conditioning_shape == (NUM_SLOTS, SLOT_DIM):
+            target = attributes_from_conditioning(understood.conditioning[0].float().cpu().numpy())
+        listened = time.perf_counter()
+        music = apply_edit(command, source_music(loaded), self.model.decoder, target, seed, progress)
+        return music_reply(command.phrase(), music, seed, start, listened)
+
+
+@dataclass
+class Chat:
+    """A conversation. The last music, made or attached, is what the next turn may refer to."""
+
+    model: M2UGen
+    seed: int
+    turns: list[Turn] = field(default_factory=list)
+    last_music: Reply | None = None
+    _attached_music: Any = None
+
+    def reset(self) -> None:
+        """Forget everything that was said and made."""
+        self.turns.clear()
+        self.last_music = self._attached_music = None
+
+    def send(
+        self,
+        message: str,
+        music: Any = None,
+        image: Any = None,
+        video: Any = None,
+        duration: float | None = None,
+        progress: Progress | None = None,
+    ) -> Reply:
+        """Answer one message: in words, with new music, or with a changed version of the last music.
+
+        What it is to be is the language model's choice: an answer that goes on with the [AUD] tokens makes music,
+        and one that opens with the sentence of an edit changes the last music. Raises InputError; a message that
+        failed leaves the conversation as it was.
+        """
+        from m2ugen.edit.command import parse_phrase
+
+        start = time.perf_counter()
+        source = music if music is not None else self._attached_music
+        loaded = self.model.processor.load(music=source, image=image, video=video)
+        turn = Turn(checked_text(message), loaded.attached)
+        turns = [*self.turns[-MAX_TURNS:], turn]
+        understood = self.model._understand(turns, loaded, Sampling(), self.seed)
+        if understood.conditioning is None:
+            total = time.perf_counter() - start
+            reply = Reply(understood.text, seed=self.seed, seconds={"understand": total, "total": total})
+        elif loaded.music is not None and parse_phrase(understood.text) is not None:
+            reply = self.model._edit(message, understood, loaded, self.seed, start, progress)
+        else:
+            length = checked_duration(duration, loaded.video_duration)
+            reply = self.model._compose(understood, length, self.seed, start, progress)
+        made = reply.audio is not None
+        self.turns.append(replace(turn, reply=understood.text, makes_music=made))
+        if made:
+            self.last_music, self._attached_music = reply, reply
+            self.seed = (self.seed + 1) % MAX_SEED
+        elif music is not None:
+            self._attached_music = music
+        return reply
+
+
+def source_music(loaded: LoadedMedia) -> Music:
+    """The attached music; what this model composed keeps its plan and notes."""
+    if loaded.music is None:
+        raise InputError("there is no music to edit; attach a file")
+    reply = loaded.reply
+    if reply is not None:
+        return Music(loaded.music.samples, loaded.music.sample_rate, reply.plan, reply.notes, reply.stems)
+    return Music(loaded.music.samples, loaded.music.sample_rate)
+
+
+def music_reply(text: str, music: Music, seed: int, start: float, listened: float) -> Reply:
+    """The reply with ``music``; ``start`` and ``listened`` are clock readings (time.perf_counter)."""
+    now = time.perf_counter()
+    seconds = {"understand": listened - start, "generate": now - listened, "total": now - start}
+    return Reply(text, music.audio, music.sample_rate, music.plan, music.notes, music.stems, seed, seconds)
+
+
+def checked_text(text: str) -> str:
+    """``text`` without surrounding space. Raises InputError when it is empty or too long."""
+    if not isinstance(text, str):
+        raise InputError(f"the text must be a string, not {type(text).__name__}")
+    text = text.strip()
+    if not text:
+        raise InputError("the text is empty; say what you want to know or to hear")
+    if len(text) > MAX_TEXT:
+        raise InputError(f"the text has {len(text)} characters; the limit is {MAX_TEXT}")
+    return text
+
+
+def checked_duration(duration: float | None, video_duration: float | None) -> float:
+    """Seconds of music to make. Raises InputError outside MIN_DURATION - MAX_DURATION."""
+    seconds = duration if duration is not None else video_duration if video_duration is not None else DEFAULT_DURATION
+    if not MIN_DURATION <= seconds <= MAX_DURATION:  # also refuses NaN
+        raise InputError(f"a duration of {seconds:g} s cannot be made; choose {MIN_DURATION:g} to {MAX_DURATION:g}")
+    return float(seconds)
+
+
+def checked_seed(seed: int | None) -> int:
+    """``seed``, or a random one. Raises InputError when it is negative or has more than 31 bits."""
+    if seed is None:
+        return int(np.random.default_rng().integers(MAX_SEED))
+    if not 0 <= seed < MAX_SEED:
+        raise InputError(f"the seed must be between 0 and {MAX_SEED - 1}")
+    return int(seed)

@@ -1,0 +1,191 @@
+"""The three stages of the paper on a whole model: encoder alignment, decoder alignment, instruction tuning.
+
+Each stage is the same task with other trainable groups and another mix of exchanges: cross-entropy on the answers,
+and mean squared error between the projected [AUD] states and the decoder's conditioning (M²UGen, §3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from m2ugen.config import M2UGenConfig
+from m2ugen.data.nano.dialogue import STAGE_MIXES, Dialogue, DialogueSource
+from m2ugen.data.nano.language.prompts import read_descriptions
+from m2ugen.data.nano.recordings import load_recordings
+from m2ugen.data.nano.shards import read_shards
+from m2ugen.model.language_model import IGNORED
+from m2ugen.model.modeling import M2UGenModel
+from m2ugen.model.prompting import MODALITIES, Turn, render_answer, render_prompt
+from m2ugen.score.attributes import attributes_from_conditioning
+from m2ugen.train.task import BatchSource, Task
+
+BATCH_SIZE = 16
+EPOCH_BATCHES = 400
+SORTED_BATCHES = 16  # batches that are drawn together and sorted by length, so that little is padded
+VALID_BATCHES = 24
+CONDITIONING_WEIGHT = 20.0  # of the mean squared error, whose size is that of a few ones among 400 numbers
+
+
+class DialogueBatches(BatchSource):
+    """Dialogues as padded batches, tokenised with ``tokenizer``; every epoch brings new ones."""
+
+    def __init__(
+        self,
+        source: DialogueSource,
+        tokenizer: Any,
+        shapes: Mapping[str, tuple[int, int]],
+        batches: int = EPOCH_BATCHES,
+    ) -> None:
+        self.source, self.tokenizer, self.shapes, self.batches = source, tokenizer, shapes, batches
+        self._group: tuple[int, list[list[Dialogue]]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.batches:
+            raise IndexError(index)
+        group, place = divmod(self.epoch * self.batches + index, SORTED_BATCHES)
+        if self._group[0] != group:
+            self._group = (group, self._draw(group))
+        return self.collate(self._group[1][place])
+
+    def _draw(self, group: int) -> list[list[Dialogue]]:
+        first = group * SORTED_BATCHES * BATCH_SIZE
+        dialogues = [self.source.sample(first + k) for k in range(SORTED_BATCHES * BATCH_SIZE)]
+        dialogues.sort(key=lambda d: len(d.user) + len(d.reply))
+        order = np.random.default_rng((self.source.seed, group)).permutation(SORTED_BATCHES)
+        return [dialogues[k * BATCH_SIZE : (k + 1) * BATCH_SIZE] for k in order]
+
+    def collate(self, dialogues: Sequence[Dialogue]) -> dict[str, Any]:
+        """Token ids, mask and labels [batch, length], features [batch, tokens, dim] with presence [batch] for each
+        modality that occurs, and the conditioning targets of the rows that make music.
+        """
+        rows, labels = [], []
+        for dialogue in dialogues:
+            turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None)
+            prompt = self.tokenizer(render_prompt([turn]), add_special_tokens=False)["input_ids"]
+            answer = self.tokenizer(render_answer(turn), add_special_tokens=False)["input_ids"]
+            rows.append(prompt + answer)
+            labels.append([IGNORED] * len(prompt) + answer)
+        length = max(map(len, rows))
+        batch: dict[str, Any] = {
+            "input_ids": torch.tensor([row + [0] * (length - len(row)) for row in rows]),
+            "attention_mask": torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
+            "labels": torch.tensor([row + [IGNORED] * (length - len(row)) for row in labels]),
+            "kinds": [dialogue.kind for dialogue in dialogues],
+            "features": {},
+            "present": {},
+        }
+        for name in MODALITIES:
+            given = [getattr(dialogue, name) for dialogue in dialogues]
+            if any(features is not None for features in given):
+                blank = np.zeros(self.shapes[name], dtype=np.float32)
+                stacked = np.stack([blank if f is None else np.asarray(f, dtype=np.float32) for f in given])
+                batch["features"][name] = torch.from_numpy(stacked)
+                batch["present"][name] = torch.tensor([f is not None for f in given])
+        batch["audio_rows"] = torch.tensor([d.target is not None for d in dialogues])
+        targets = [d.target for d in dialogues if d.target is not None]
+        batch["targets"] = torch.from_numpy(np.stack(targets)) if targets else None
+        return batch
+
+
+class BridgeTask(Task):
+    """Trains the parameter groups of ``stage`` ("encoder", "decoder" or "instruct") of a whole model."""
+
+    def __init__(self, model: M2UGenModel, stage: str, train: DialogueBatches, valid: DialogueBatches) -> None:
+        self.name, self.model, self.source, self.valid = stage, model, train, valid
+        model.train_only(stage)
+
+    def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        hidden_states, predicted = self._forward(batch)
+        cross_entropy = self.model.language_model.cross_entropy(hidden_states, batch["labels"])
+        figures = {"cross_entropy": float(cross_entropy.detach())}
+        loss = cross_entropy
+        if predicted is not None:
+            error = nn.functional.mse_loss(predicted, batch["targets"] * self.model.config.decoder.target_scale)
+            figures["conditioning_error"] = float(error.detach())
+            loss = loss + CONDITIONING_WEIGHT * error
+        return loss, figures
+
+    def _forward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Last hidden states [batch, length, hidden], and the projected conditioning [rows with audio, N, D]."""
+        language_model = self.model.language_model
+        adapters = {name: self.model.adapters[name](features) for name, features in batch["features"].items()}
+        states = language_model.adapter_states(adapters, batch["present"])
+        lower = language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
+        hidden_states = language_model.forward_upper(lower, states, batch["attention_mask"])
+        if batch["targets"] is None:
+            return hidden_states, None
+        ids = batch["input_ids"][batch["audio_rows"]]
+        first = (ids == language_model.vocab_size).int().argmax(dim=1)  # the place of [AUD0] in each row
+        places = first[:, None] + torch.arange(language_model.audio_head.out_features)  # [rows, 8]
+        before = hidden_states[batch["audio_rows"]].gather(
+            1, (places - 1)[..., None].expand(-1, -1, hidden_states.shape[-1])
+        )
+        embeddings = language_model.embed(ids.gather(1, places))
+        return hidden_states, self.model.projector(before, embeddings)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Held-out loss, and for the conditioning the share of slots that are read as they should be."""
+        losses: list[float] = []
+        correct: dict[str, list[bool]] = {}
+        for index in range(len(self.valid)):
+            batch = self.valid[index]
+            hidden_states, predicted = self._forward(batch)
+            loss = float(self.model.language_model.cross_entropy(hidden_states, batch["labels"]))
+            if predicted is not None:
+                predicted = predicted / self.model.config.decoder.target_scale
+                loss += CONDITIONING_WEIGHT * float(nn.functional.mse_loss(predicted, batch["targets"]))
+                for guess, truth in zip(predicted.numpy(), batch["targets"].numpy(), strict=True):
+                    for name, hit in slot_hits(guess, truth).items():
+                        correct.setdefault(name, []).append(hit)
+            losses.append(loss)
+        return {"loss": float(np.mean(losses)), **{f"slot_{k}": float(np.mean(v)) for k, v in sorted(correct.items())}}
+
+    def export(self, folder: Path) -> None:
+        self.model.save_trained(folder)
+
+
+def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
+    """For every specified attribute of ``truth`` [N, D]: does ``guess`` say the same (tempo: within 8 %)?"""
+    told, wanted = attributes_from_conditioning(guess), attributes_from_conditioning(truth)
+    hits = {}
+    for name, value in vars(wanted).items():
+        if value is None or value == ():
+            continue
+        found = getattr(told, name)
+        hits[name] = found is not None and abs(found / value - 1) <= 0.08 if name == "tempo" else found == value
+    return hits
+
+
+def build(
+    preset: str, data: Path, init: Path | None, seed: int, groups: str, corpora: str | None = None, **mix: float
+) -> BridgeTask:
+    """The task of one stage. ``groups`` names it, ``corpora`` the folder with people's descriptions (optional).
+
+    ``mix`` overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
+    """
+    model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
+    descriptions = [] if corpora is None else read_descriptions(Path(corpora))
+    cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
+    shapes = {name: (model.encoders[name].num_tokens, model.encoders[name].dim) for name in model.config.modalities}
+    sources = {}
+    for split, texts in (("train", descriptions[cut:]), ("valid", descriptions[:cut])):
+        pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
+        recordings = load_recordings(data / "recordings", split)
+        shares = {**STAGE_MIXES[groups], **mix}
+        sources[split] = DialogueSource(recordings, pieces, texts, shares, seed if split == "train" else seed + 1)
+    return BridgeTask(
+        model,
+        groups,
+        DialogueBatches(sources["train"], model.tokenizer, shapes),
+        DialogueBatches(sources["valid"], model.tokenizer, shapes, batches=VALID_BATCHES),
+    )

@@ -19,9 +19,10 @@ from m2ugen.score.plan import CHORD_QUALITIES, CHORDS_PER_BAR, ROLES, Part, Plan
 
 LENGTHS = (8, 12, 16, 20, 24, 28, 32, 36, 40)  # bars
 LENGTH_WEIGHTS = (0.12, 0.1, 0.2, 0.11, 0.15, 0.08, 0.14, 0.04, 0.06)
+HARMONY = ("chords", "arpeggio", "pad")
 PAD_SHARE = 0.3  # of the bands without a pad that get one
 MAX_VOICES = 6  # per part and onset
-MAX_DENSITY = 26.0  # notes per bar and pitched part; busier parts are left out
+MAX_DENSITY = 28.0  # notes per bar and pitched part; busier parts are left out
 SWING = {3: 4, 6: 8, 9: 10}  # place in the beat: straight → swung
 
 
@@ -80,7 +81,7 @@ def choose_piece(song: Song, even: bool, rng: np.random.Generator) -> tuple[Song
     sung = np.zeros(song.bars, dtype=bool)
     sung[np.minimum(song.melody[:, ONSET] // song.bar_ticks, song.bars - 1)] = True
     slots = CHORDS_PER_BAR[song.metre]
-    named = np.array([chord is not None for chord in song.chords]).reshape(-1, slots).all(axis=1)
+    named = np.all(np.array([chord is not None for chord in song.chords]).reshape(-1, slots), axis=1)
     for _ in range(12):
         if not len(starts):
             return None
@@ -103,11 +104,22 @@ def choose_piece(song: Song, even: bool, rng: np.random.Generator) -> tuple[Song
         if sung[inside].mean() < 0.65 or not sung[start : start + 4].any() or named[inside].mean() < 0.8:
             continue
         piece = song.cut(start, stop)
-        everything = np.concatenate([piece.melody, piece.accompaniment])
-        if harmony.share_in_key(everything, song.mode) < 0.88:
+        if not _in_key(piece):
             continue
         return _fill_chords(piece), closes(song, stop) or piece.complete
     return None
+
+
+def _in_key(song: Song) -> bool:
+    """Whether the stretch stays in the song's key: its notes, its chords, and no other key fits much better."""
+    everything = np.concatenate([song.melody, song.accompaniment])
+    if harmony.share_in_key(everything, song.mode) < 0.88:
+        return False
+    if song.source == "blues":  # its chords are sevenths on every degree
+        return True
+    scores = harmony.key_scores(harmony.pitch_class_weights(everything))
+    diatonic = float(np.mean([harmony.is_diatonic(chord, song.mode) for chord in song.chords]))
+    return diatonic >= 0.65 and scores[0, song.mode] >= max(scores.values()) - 0.15
 
 
 def _fill_chords(song: Song) -> Song:
@@ -177,7 +189,9 @@ def arrange(spec: Spec, band: list[BandPart] | None) -> tuple[Plan, np.ndarray] 
                 voices = [voice for voice in voices if voice.role != "bass"]
         else:
             played = _ensemble(played, spec.genre, rng)
-        if not any(voice.role == "pad" for voice in played) and rng.random() < PAD_SHARE:
+        played = [v for v in played if v.role != "pad" or _coverage(v.notes, song) >= 0.5]
+        harmonic = [v for v in [*voices, *played] if v.role in HARMONY and _coverage(v.notes, song) >= 0.5]
+        if not any(v.role == "pad" for v in played) and (not harmonic or rng.random() < PAD_SHARE):
             played.append(Voice("pad", str(rng.choice(styles.PALETTES[spec.genre].pad)), pad_notes(song, spec.tonic)))
         if _swings(played):
             voices[0].notes = swing(voices[0].notes)
@@ -223,7 +237,7 @@ def _shift(tonic: int) -> int:
 def _own_accompaniment(spec: Spec, rng: np.random.Generator) -> list[Voice]:
     """The song's own accompaniment, on the piano or on instruments of the genre, sometimes with the bass apart."""
     notes = spec.song.accompaniment.copy()
-    if not len(notes):
+    if not len(notes) or _density(notes, spec.song.bars) > MAX_DENSITY:
         return []
     notes[:, PITCH] += _shift(spec.tonic)
     instrument = "piano" if rng.random() < 0.6 else str(rng.choice(styles.PALETTES[spec.genre].chords))
@@ -304,7 +318,7 @@ def _ensemble(voices: list[Voice], genre: str, rng: np.random.Generator) -> list
     if draw < 0.1:
         return [voice for voice in voices if voice.role != "drums"] or voices
     if draw < 0.2 and len(voices) > 2:
-        harmony_voices = [voice for voice in voices if voice.role in ("chords", "arpeggio", "pad")]
+        harmony_voices = [voice for voice in voices if voice.role in HARMONY]
         others = [voice for voice in voices if voice.role in ("bass", "drums")]
         if harmony_voices:
             chosen = [harmony_voices[int(rng.integers(len(harmony_voices)))]]

@@ -34,7 +34,7 @@ VALID_SHARE = 0.08  # of the arrangements
 SPARE = 1.15  # specifications per arrangement: some turn out unusable
 CLIPS_PER_RUN = 10
 TRIES = 6  # draws of a stretch, in the hope of one in which material returns
-METRE_WEIGHTS = {"4/4": 0.68, "3/4": 0.17, "6/8": 0.15}
+METRE_WEIGHTS = {"4/4": 0.6, "3/4": 0.21, "6/8": 0.19}
 KINDS = {  # original, mixed, band
     "classical": (0.8, 0.0, 0.2),
     "ballad": (0.3, 0.25, 0.45),
@@ -219,15 +219,15 @@ def draw_spec(
     rng: np.random.Generator,
 ) -> arrange.Spec | None:
     """Everything about one arrangement but its notes; None where the draw does not work out."""
-    metre = str(rng.choice(list(METRE_WEIGHTS), p=list(METRE_WEIGHTS.values())))
     mode = "minor" if rng.random() < 0.48 else "major"
     kinds = ("original", "mixed", "band")
     kind = str(rng.choice(kinds, p=KINDS.get(genre, (0.0, 0.05, 0.95))))
+    metres = [m for m in METRE_WEIGHTS if kind == "original" or grooves.get((genre, m))]
+    shares = np.array([METRE_WEIGHTS[m] for m in metres])
+    metre = str(rng.choice(metres, p=shares / shares.sum()))
     groove = None
     if kind != "original":
-        pool = grooves.get((genre, metre), [])
-        if not pool:
-            return None
+        pool = grooves[genre, metre]
         groove = pool[int(rng.integers(len(pool)))]
     song = songs.draw(split, genre, metre, mode, rng)
     if song is None or (kind != "band" and len(song.accompaniment) < 2 * song.bars):

@@ -47,7 +47,7 @@ def read_corpus() -> Iterator[Song]:
 def read_tune(tune: str, work: str) -> Song | None:
     """One ABC tune as a song without accompaniment; None where it is too short or not understood."""
     fields: dict[str, str] = {}
-    lines = []
+    lines: list[str] = []
     for line in tune.splitlines():
         line = line.split("%")[0].strip()
         if re.match(r"[A-Za-z]:", line):

@@ -1,4 +1,4 @@
-"""Is the environment that runs this whole? Exit code 0 if so, else 1 and the reason on stderr.
+"""Is the environment that runs this whole? Exit code 0: yes; 1: something else is to be installed; 2: it is damaged.
 
 Compares every installed file's presence and size with what its package recorded (a fraction of a second), and the
 versions with requirements.lock. With --import the native libraries are loaded too. Run by scripts/setup.sh.
@@ -17,20 +17,27 @@ ROOT = Path(__file__).resolve().parents[1]
 NATIVE = ("torch", "transformers", "numpy", "scipy", "soundfile", "soxr", "av", "librosa", "onnxruntime", "symusic")
 
 
-def problem() -> str | None:
-    """The first thing that is wrong, or None."""
-    installed: dict[str, str] = {}
+def damage() -> str | None:
+    """The first file that is not as it was installed, or None."""
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name is None or distribution.files is None:
             return f"{distribution} was not installed completely"
-        installed[re.sub(r"[-_.]+", "-", name).lower()] = distribution.version.split("+")[0]
         for file in distribution.files:
             if file.size is None:  # compiled files and the record itself
                 continue
             path = Path(str(distribution.locate_file(file)))
             if not path.is_file() or path.stat().st_size != file.size:
                 return f"{name} lacks {file} or has it damaged"
+    return None
+
+
+def difference() -> str | None:
+    """The first package that is not as requirements.lock and this checkout want it, or None."""
+    installed = {
+        re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(): distribution.version.split("+")[0]
+        for distribution in metadata.distributions()
+    }
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         name, _, version = line.partition("==")
         if version and installed.get(name) != version:
@@ -47,18 +54,24 @@ def problem() -> str | None:
     return None
 
 
+def load_failure() -> str | None:
+    """Why a native library cannot be loaded, or None."""
+    try:
+        for name in NATIVE:
+            importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        return f"importing fails: {error}"
+    return None
+
+
 def main() -> int:
     """Check, and report on stderr."""
-    reason = problem()
-    if reason is None and "--import" in sys.argv[1:]:
-        try:
-            for name in NATIVE:
-                importlib.import_module(name)
-        except (ImportError, OSError) as error:
-            reason = f"importing fails: {error}"
-    if reason is not None:
-        print(f"setup: {reason}", file=sys.stderr)
-    return int(reason is not None)
+    checks = [(damage, 2), (difference, 1)] + [(load_failure, 2)] * ("--import" in sys.argv[1:])
+    for check, code in checks:
+        if (reason := check()) is not None:
+            print(f"setup: {reason}", file=sys.stderr)
+            return code
+    return 0
 
 
 if __name__ == "__main__":

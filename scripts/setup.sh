@@ -26,11 +26,16 @@ discard() {
 
 intact() { "$venv/bin/python" -P scripts/check_environment.py "$@"; }
 
-if [ "$(cat "$venv/.complete" 2>/dev/null)" = "$wanted" ] && intact; then
-    exit 0
-fi
-
+state=0
 if [ -e "$venv/.installing" ] || { [ -e "$venv" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; }; then
+    state=2
+elif [ -e "$venv" ]; then
+    intact || state=$?
+    if [ $state = 0 ] && [ "$(cat "$venv/.complete" 2>/dev/null)" = "$wanted" ]; then
+        exit 0
+    fi
+fi
+if [ $state = 2 ]; then
     say "the environment is unfinished or broken; making it anew"
     discard
 fi

@@ -17,14 +17,30 @@ import torch
 
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.score.config import PlayerConfig, ScoreConfig, WriterConfig
-from m2ugen.model.decoders.score.note_fields import CONTEXT_BARS, NUM_POSITION_FIELDS, NUM_WINDOW_FIELDS, TARGET
-from m2ugen.model.decoders.score.note_fields import TARGET_FIELDS, Window, encode_window, windows
+from m2ugen.model.decoders.score.note_fields import (
+    CONTEXT_BARS,
+    NUM_POSITION_FIELDS,
+    NUM_WINDOW_FIELDS,
+    TARGET,
+    TARGET_FIELDS,
+    Window,
+    encode_window,
+    windows,
+)
 from m2ugen.model.decoders.score.note_player import NotePlayer
 from m2ugen.model.decoders.score.plan_tokens import BEGIN, STATE_FIELDS, encode_plan
 from m2ugen.model.decoders.score.plan_writer import PlanWriter
 from m2ugen.model.decoders.score.storage import PLAYER, WRITER, store_half
-from m2ugen.score.attributes import INSTRUMENT_NAMES, MULTI_SLOTS, NUM_SLOTS, SLOT_DIM, SLOT_INDEX, SLOT_NAMES, SLOTS
-from m2ugen.score.attributes import Attributes
+from m2ugen.score.attributes import (
+    INSTRUMENT_NAMES,
+    MULTI_SLOTS,
+    NUM_SLOTS,
+    SLOT_DIM,
+    SLOT_INDEX,
+    SLOT_NAMES,
+    SLOTS,
+    Attributes,
+)
 from m2ugen.score.notes import ONSET
 from m2ugen.score.plan import ROLES, Plan
 from m2ugen.train.task import BatchSource, Task
@@ -155,6 +171,7 @@ class NotesTask(Task):
     """Trains the NotePlayer on windows of arrangements; the tune and the bass weigh more than the rest."""
 
     name = "score"
+    model: NotePlayer
 
     def __init__(self, data: Path, seed: int = 0, config: PlayerConfig | None = None) -> None:
         self.config = config or ScoreConfig().player
@@ -176,7 +193,8 @@ class NotesTask(Task):
         targets, total, _ = self._scored(batch)
         weights = self._weights.to(total.device)[targets[:, TARGET["role"]]]
         notes = int((targets[:, TARGET["pitch"]] >= 0).sum())
-        return (total * weights).sum() / weights.sum(), {"nats_per_note": float(total.detach().sum()) / notes, "notes": notes}
+        figures = {"nats_per_note": float(total.detach().sum()) / notes, "notes": float(notes)}
+        return (total * weights).sum() / weights.sum(), figures
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -225,7 +243,8 @@ def partial_conditioning(attributes: Attributes, rng: np.random.Generator) -> np
     kept = [name for name in SLOT_NAMES if rng.random() < share]
     playing = [name for name in attributes.instruments if rng.random() < rng.choice([0.4, 1.0])]
     silent = [name for name in INSTRUMENT_NAMES if name not in attributes.instruments]
-    excluded = tuple(rng.choice(silent, size=int(rng.integers(1, 5)), replace=False)) if silent else ()
+    count = len(silent) if rng.random() < 0.15 else int(rng.integers(1, 5))  # "only piano" excludes all others
+    excluded = tuple(rng.choice(silent, size=min(count, len(silent)), replace=False))
     full = replace(attributes, instruments=tuple(playing), excluded=excluded)
     matrix = full.keep(kept).to_conditioning()
     return _blurred(matrix, rng)
@@ -297,6 +316,7 @@ class PlanTask(Task):
     """Trains the PlanWriter; a tenth of the plans without conditioning (classifier-free guidance, 2207.12598)."""
 
     name = "plan"
+    model: PlanWriter
     unconditional = 0.1
 
     def __init__(self, data: Path, seed: int = 0, config: WriterConfig | None = None) -> None:
@@ -317,7 +337,8 @@ class PlanTask(Task):
         draws = torch.rand(len(conditioning), generator=generator, device=generator.device).to(conditioning.device)
         conditioning = conditioning * (draws >= self.unconditional).view(-1, 1, 1)
         losses = self.model.losses(batch["tokens"], batch["states"], conditioning, BEGIN)
-        return losses.sum() / (batch["tokens"] >= 0).sum(), {"nats_per_plan": float(losses.detach().sum()) / len(losses)}
+        figures = {"nats_per_plan": float(losses.detach().sum()) / len(losses)}
+        return losses.sum() / (batch["tokens"] >= 0).sum(), figures
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

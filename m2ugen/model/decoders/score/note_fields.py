@@ -15,8 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENT_INDEX, INSTRUMENTS, METRES, MODES, NUM_TEMPO_BINS
-from m2ugen.score.attributes import tempo_bin
+from m2ugen.score.attributes import (
+    ENERGIES,
+    GENRES,
+    INSTRUMENT_INDEX,
+    INSTRUMENTS,
+    METRES,
+    MODES,
+    NUM_TEMPO_BINS,
+    tempo_bin,
+)
 from m2ugen.score.notes import DURATION, ONSET, PITCH, VELOCITY
 from m2ugen.score.plan import CHORDS_PER_BAR, QUALITY_NAMES, ROLES, TICKS_PER_BEAT, Plan
 
@@ -29,8 +37,7 @@ MAX_CONTEXT_BARS = max(CONTEXT_BARS.values())
 MAX_CONTEXT_NOTES = 24
 # Durations in ticks: exact up to two beats as far as music uses them, then coarser.
 DURATIONS = np.array(
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 20, 21, 22, 24]
-    + [27, 30, 33, 36, 40, 42, 44, 45, 46, 48, 54, 60, 66, 72, 84, 96]
+    [*range(1, 13), 14, 15, 16, 18, 20, 21, 22, 24, 27, 30, 33, 36, 40, 42, 44, 45, 46, 48, 54, 60, 66, 72, 84, 96]
 )
 _DURATION_INDEX = np.abs(np.arange(DURATIONS[-1] + 1)[:, None] - DURATIONS).argmin(axis=1)
 DRUM_DURATION = int(_DURATION_INDEX[TICKS_PER_BEAT // 4])  # a drum's length is not heard

@@ -163,5 +163,3 @@ class NotePlayer(nn.Module):
         for name, values in parts.items():
             fields[name] = delta.new_zeros(len(delta)).index_put((notes,), values.to(delta.dtype))
         return torch.stack(tuple(fields.values())).sum(dim=0), fields
-
-

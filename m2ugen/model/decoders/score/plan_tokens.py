@@ -14,8 +14,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m2ugen.errors import InputError
-from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENT_INDEX, INSTRUMENT_NAMES, METRES, MODES, NUM_TEMPO_BINS
-from m2ugen.score.attributes import TEMPOS, TONICS, tempo_bin
+from m2ugen.score.attributes import (
+    ENERGIES,
+    GENRES,
+    INSTRUMENT_INDEX,
+    INSTRUMENT_NAMES,
+    METRES,
+    MODES,
+    NUM_TEMPO_BINS,
+    TEMPOS,
+    TONICS,
+    tempo_bin,
+)
 from m2ugen.score.plan import CHORDS_PER_BAR, QUALITY_NAMES, ROLES, Chord, Part, Plan, Section
 
 MAX_PLAN_BARS = 64

@@ -81,5 +81,3 @@ class PlanWriter(nn.Module):
         logits = logits.masked_fill(padding.unsqueeze(-1), 0.0)
         loss = functional.cross_entropy(logits.flatten(0, 1), safe.flatten(), reduction="none").view_as(tokens)
         return loss.masked_fill(padding, 0.0)
-
-

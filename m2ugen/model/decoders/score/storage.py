@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2ugen.errors import InputError, MissingWeights
-from m2ugen.model.decoders.score.config import ScoreConfig
+from m2ugen.model.decoders.score.config import PlayerConfig, ScoreConfig
 
 if TYPE_CHECKING:
     from m2ugen.model.decoders.score.note_player import NotePlayer
@@ -46,7 +46,10 @@ def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:
         tensors = {key: value for key, value in load_file(weights).items() if not key.startswith(name + ".")}
     for key, value in model.state_dict().items():
         tensors[f"{name}.{key}"] = value.detach().cpu().to(torch.float16).contiguous()
-    config = replace(config, **{"player" if name == PLAYER else "writer": model.config})
+    if isinstance(model.config, PlayerConfig):
+        config = replace(config, player=model.config)
+    else:
+        config = replace(config, writer=model.config)
     save_file(tensors, weights)
     (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 

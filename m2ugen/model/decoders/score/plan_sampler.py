@@ -1,0 +1,93 @@
+"""Writing a plan: token by token with the PlanWriter, under the demands of the conditioning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from m2ugen.errors import InputError
+from m2ugen.model.decoders.score.config import SamplingConfig
+from m2ugen.model.decoders.score.plan_controls import Controls
+from m2ugen.model.decoders.score.plan_tokens import BEGIN, HEADER, KIND_OFFSET, KINDS, MAX_PLAN_BARS, Grammar
+from m2ugen.model.decoders.score.plan_writer import PlanWriter
+from m2ugen.model.decoders.score.sampling import draw
+from m2ugen.score.plan import CHORDS_PER_BAR, Chord, Plan, Section
+
+MAX_PLAN_TOKENS = len(HEADER) + MAX_PLAN_BARS * 6 + 1
+SHORTEST, LONGEST = 1.0, 1800.0  # seconds
+RING_SHARE, LONGEST_RING = 0.06, 1.5  # of the duration, in seconds: kept for the last chord to die away
+
+
+@torch.no_grad()
+def write_plan(
+    writer: PlanWriter,
+    conditioning: np.ndarray,
+    duration: float,
+    seed: int,
+    sampling: SamplingConfig,
+    ending: bool = True,
+) -> Plan:
+    """A plan whose bars (and the ring of its last chord, if it has an ``ending``) fill ``duration`` seconds.
+
+    ``conditioning`` is float [NUM_SLOTS, SLOT_DIM]. The guidance scale applies to the header and the sections'
+    energies; chords and form follow the conditioned prediction as it is. Raises InputError for an unusable duration.
+    """
+    if not SHORTEST <= duration <= LONGEST:
+        raise InputError(f"a duration of {duration} seconds is not possible; choose {SHORTEST:g} to {LONGEST:g}")
+    rng = np.random.default_rng((seed, 0))
+    seconds = duration - (min(LONGEST_RING, RING_SHARE * duration) if ending else 0.0)
+    controls = Controls(conditioning, seconds)
+    grammar = Grammar()
+    memory = torch.from_numpy(np.stack((conditioning, np.zeros_like(conditioning)))).float()
+    cache = writer.new_cache(2, MAX_PLAN_TOKENS)
+    token = BEGIN
+    while (kind := grammar.kind) is not None:
+        states = torch.tensor(grammar.state()).view(1, 1, 3).expand(2, -1, -1)
+        logits = writer(torch.full((2, 1), token), states, memory, cache)[:, 0].numpy()
+        logits = logits[:, KIND_OFFSET[kind] : KIND_OFFSET[kind] + KINDS[kind]].astype(np.float64)
+        scale = sampling.guidance_scale if kind in HEADER or kind == "section_energy" else 1.0
+        guided = logits[1] + scale * (logits[0] - logits[1])
+        bias = controls.bias(kind, grammar)
+        if kind == "ending":
+            bias = np.where(np.arange(2) == int(ending), 0.0, -np.inf)
+        warmth = sampling.chord_temperature if kind == "chord" else sampling.plan_temperature
+        value = draw(guided - guided.max() + bias, rng, warmth, sampling.top_p, np.isfinite(bias))
+        token = KIND_OFFSET[kind] + value
+        grammar.take(value)
+    plan = replace(grammar.plan(), tempo=controls.tempo(grammar, rng))
+    plan = lengthened(plan, controls.bars(grammar))
+    return (with_cadence(plan) if ending else plan).validated()
+
+
+def lengthened(plan: Plan, bars: int) -> Plan:
+    """The plan with its form repeated until it has exactly ``bars`` bars.
+
+    What is too long is taken off the end of the first section of the last rounds, so that every round closes.
+    """
+    if bars <= plan.bars:
+        return plan
+    rounds = -(-bars // plan.bars)
+    surplus = rounds * plan.bars - bars
+    sections: list[Section] = list(plan.sections)
+    slots = CHORDS_PER_BAR[plan.metre]
+    for index in range(1, rounds):
+        for section in plan.sections:
+            cut = min(surplus, section.bars if index == rounds - 1 and len(plan.sections) > 1 else section.bars - 1)
+            if section is plan.sections[-1]:
+                cut = min(surplus, section.bars - 1)
+            surplus -= cut
+            if section.bars > cut:
+                left = section.bars - cut
+                sections.append(replace(section, bars=left, chords=section.chords[: left * slots]))
+    return replace(plan, sections=tuple(sections))
+
+
+def with_cadence(plan: Plan) -> Plan:
+    """The plan with the tonic chord through its last bar."""
+    tonic = Chord(0, "maj" if plan.mode == "major" else "min")
+    last = plan.sections[-1]
+    slots = CHORDS_PER_BAR[plan.metre]
+    chords = last.chords[:-slots] + (tonic,) * slots
+    return replace(plan, sections=(*plan.sections[:-1], replace(last, chords=chords)))

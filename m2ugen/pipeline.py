@@ -23,6 +23,7 @@ from m2ugen.model.prompting import Turn, render_prompt
 from m2ugen.processor import LoadedMedia, M2UGenProcessor
 from m2ugen.reply import Reply
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
+from m2ugen.score.soundfont import soundfont_path
 
 if TYPE_CHECKING:
     from m2ugen.score.plan import Plan
@@ -61,12 +62,12 @@ class M2UGen:
     def from_pretrained(cls, name: str | Path = "nano", soundfont: str | Path | None = None, **options: Any) -> M2UGen:
         """Load a preset, a folder written by ``save_pretrained``, or a hub id.
 
-        ``options`` go to M2UGenModel.from_pretrained (device, dtype, quantisation). Raises InputError when the
+        ``options`` go to M2UGenModel.from_pretrained (device, dtype, quantise). Raises InputError when the
         name means nothing and MissingWeights when weights are not on this machine.
         """
         model = M2UGenModel.load(name, **options)
         if soundfont is not None:
-            model.decoder.use_soundfont(Path(soundfont))
+            model.decoder.soundfont = soundfont_path(soundfont)
         return cls(model, M2UGenProcessor.from_model(model))
 
     def ask(
@@ -138,6 +139,15 @@ class M2UGen:
     def chat(self, seed: int | None = None) -> Chat:
         """A conversation that remembers its turns and the last music."""
         return Chat(self, checked_seed(seed))
+
+    def conditioning(self, prompt: str, music: Any = None, image: Any = None, video: Any = None) -> torch.Tensor:
+        """The decoder's conditioning [1, N, D] that a request leads to, without making the music."""
+        loaded = self.processor.load(music=music, image=image, video=video)
+        turn = Turn(checked_text(prompt), loaded.attached)
+        understood = self._understand([turn], loaded, Sampling(audio="always"), None)
+        if understood.conditioning is None:
+            raise InputError("this model makes no music")
+        return understood.conditioning
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """The parts of the model by name, those that have weights."""

@@ -22,7 +22,7 @@ from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
 from m2ugen.score.notes import DURATION, ONSET, PART
 from m2ugen.score.plan import Plan
 
-SECONDS = 10.0
+SECONDS = 14.0
 RENDER_RATE = 32000  # Hz
 SHARD = 100
 FEATURES = ("chroma", "tempogram", "statistics", "tags")
@@ -159,6 +159,8 @@ def _write_shard(
         if len(notes) < 8:
             continue
         mono = play(plan, notes, fonts[rng.integers(len(fonts))], rng)
+        if not np.isfinite(mono).all():  # a font's filter can become unstable
+            continue
         heard = resample(mono[None], RENDER_RATE, encoder.sample_rate)[0]
         if rng.random() < 0.7:
             heard = degrade(heard, encoder.sample_rate, rng)

@@ -17,7 +17,8 @@ CHROMA_FFT, CHROMA_HOP = 4096, 1024
 LOWEST_PITCH, HIGHEST_PITCH, BASS_TOP = 28, 100, 52  # MIDI pitches
 BANDS = ((0, 8), (8, 24), (24, 56), (56, 96), (0, 96))  # mel channels whose onsets are looked at apart
 PERIODS = (0.5, 1.0, 2.0, 3.0, 4.0)  # lags that are read for each tempo, in beats
-CHROMA_ROWS = 5
+CHROMA_ROWS = 9
+HARMONICS = ((12, 0.5), (19, 0.5), (24, 0.4), (28, 0.4), (31, 0.3), (34, 0.3))  # semitones, share taken off
 TEMPO_ROWS = len(BANDS) * len(PERIODS)
 MEL_GROUPS = 24
 STATS = 2 * MEL_GROUPS + 6 * len(BANDS) + 8
@@ -26,19 +27,26 @@ STATS = 2 * MEL_GROUPS + 6 * len(BANDS) + 8
 def chroma_features(waveform: np.ndarray) -> np.ndarray:
     """Pitch-class profiles, float32 [CHROMA_ROWS, 12], each with a norm of 1 (0 for silence).
 
-    Mean energy of all pitches, of the bass, of the treble, share of frames in which a class is among the three
-    strongest, and of the bass likewise the strongest.
+    Mean strength of all pitches, of the bass and of the treble; share of frames in which a class is the strongest of
+    the bass; major and minor triads on each class; and how often classes sound together with those 3, 4 and 5
+    semitones above. Turning all rows by n columns transposes the music by n semitones.
     """
-    spectrum = _spectrum(waveform, CHROMA_FFT, CHROMA_HOP)  # [frames, bins]
-    pitches = np.log1p(1000.0 * spectrum) @ _pitch_filters()  # [frames, pitches]
+    pitches = np.sqrt(_spectrum(waveform, CHROMA_FFT, CHROMA_HOP) @ _pitch_filters())  # [frames, pitches]
     pitches = np.maximum(pitches - np.median(pitches, axis=1, keepdims=True), 0.0)
+    strongest = _fold(pitches[:, : BASS_TOP - LOWEST_PITCH], 0)
+    strongest = strongest >= np.maximum(strongest.max(axis=1, keepdims=True), 1e-6)
+    fundamentals = pitches.copy()
+    for interval, share in HARMONICS:  # overtones of lower notes are not notes
+        fundamentals[:, interval:] -= share * pitches[:, :-interval]
+    fundamentals = np.maximum(fundamentals, 0.0)
     split = BASS_TOP - LOWEST_PITCH
-    everything, bass, treble = (
-        _fold(p, o) for p, o in ((pitches, 0), (pitches[:, :split], 0), (pitches[:, split:], split))
-    )
-    ranked = np.argsort(np.argsort(everything, axis=1), axis=1) >= 9
-    strongest = bass >= np.maximum(bass.max(axis=1, keepdims=True), 1e-6)
-    rows = np.stack([everything.mean(0), bass.mean(0), treble.mean(0), ranked.mean(0), strongest.mean(0)])
+    bass, treble = _fold(fundamentals[:, :split], 0), _fold(fundamentals[:, split:], split)
+    classes = bass + treble
+    classes = classes / np.maximum(classes.max(axis=1, keepdims=True), 1e-6)
+    above = {interval: np.roll(classes, -interval, axis=1) for interval in (3, 4, 5, 7)}
+    triads = [np.minimum(np.minimum(classes, above[third]), above[7]) for third in (4, 3)]
+    pairs = [classes * above[interval] for interval in (3, 4, 5)]
+    rows = np.stack([r.mean(axis=0) for r in (bass + treble, bass, treble, strongest, *triads, *pairs)])
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
 
@@ -118,7 +126,7 @@ def _pitch_filters() -> np.ndarray:
     with np.errstate(divide="ignore"):
         place = 69 + 12 * np.log2(hertz / 440.0)
     pitches = np.arange(LOWEST_PITCH, HIGHEST_PITCH)
-    width = np.maximum(0.6, 1.2 * 12 / np.log(2) * (SAMPLE_RATE / CHROMA_FFT) / (440 * 2 ** ((pitches - 69) / 12)))
+    width = np.maximum(0.5, 0.75 * 12 / np.log(2) * (SAMPLE_RATE / CHROMA_FFT) / (440 * 2 ** ((pitches - 69) / 12)))
     filters = np.maximum(1 - np.abs(place[:, None] - pitches) / width, 0.0)
     return filters / np.maximum(filters.sum(axis=0), 1e-6)
 

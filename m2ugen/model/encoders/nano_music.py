@@ -1,7 +1,7 @@
 """nano's music encoder: musicnn's features and measured ones, read by small trained heads.
 
-The hidden states are what the heads make of the music: one token per musical attribute with the probabilities of
-its values in dimensions of its own, and tokens with the heads' inner states.
+The hidden states are what is heard: one token per musical attribute with the probabilities of its values, and one
+per tagger with those of its tags, each in dimensions of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_F
 from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENTS, METRES, MODES, TEMPOS, TONICS
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
-PATCH_SPACING = 10.0  # seconds of music for each patch, in files short enough
+PATCH_SPACING = 14.0  # seconds of music for each patch, in files short enough
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
@@ -50,8 +50,8 @@ class NanoMusicEncoder(nn.Module):
         super().__init__()
         self.taggers = nn.ModuleDict({"mtt": Musicnn(), "msd": Musicnn()})
         self.ear = Ear()
-        self.num_tokens = len(HEADS) + 1
-        self.dim = sum(HEADS.values()) + TRUNK
+        self.num_tokens = len(HEADS) + len(self.taggers)
+        self.dim = sum(HEADS.values()) + len(self.taggers) * NUM_TAGS
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -113,7 +113,7 @@ class NanoMusicEncoder(nn.Module):
         return self.hidden_states(chroma, tempogram, statistics, self.tags(patches, patch_mask))
 
     def tags(self, patches: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
-        """What the taggers hear, averaged over the real patches: [batch, TAGGER_DIM]."""
+        """What the taggers hear, averaged over the real patches: [batch, TAGGER_DIM], features and tags of each."""
         real = patches[patch_mask]
         heard = torch.cat(
             [part for tagger in self.taggers.values() for part in _dense_and_tags(*tagger(real))], dim=1
@@ -126,18 +126,19 @@ class NanoMusicEncoder(nn.Module):
         self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
     ) -> torch.Tensor:
         """The last step alone, for features that were computed before."""
-        logits, trunk = self.ear(chroma, tempogram, statistics, tags)
-        batch, start = len(trunk), 0
-        tokens = trunk.new_zeros(batch, self.num_tokens, self.dim)
-        for index, (name, size) in enumerate(HEADS.items()):
-            tokens[:, index, start : start + size] = probabilities(name, logits[name])
-            start += size
-        tokens[:, -1, start:] = nn.functional.normalize(trunk, dim=1)
+        logits = self.ear(chroma, tempogram, statistics, tags)
+        blocks = [probabilities(name, logits[name]) for name in HEADS]
+        heard = tags.unflatten(1, (len(self.taggers), DENSE_DIM + NUM_TAGS))
+        blocks += [heard[:, index, DENSE_DIM:] for index in range(len(self.taggers))]
+        tokens, start = tags.new_zeros(len(tags), self.num_tokens, self.dim), 0
+        for index, block in enumerate(blocks):
+            tokens[:, index, start : start + block.shape[1]] = block
+            start += block.shape[1]
         return tokens
 
 
 class Ear(nn.Module):
-    """The trained heads: features of a file → logits per attribute, and the trunk's state [batch, TRUNK].
+    """The trained heads: features of a file → logits [batch, values] per attribute.
 
     Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
     what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
@@ -165,7 +166,7 @@ class Ear(nn.Module):
 
     def forward(
         self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    ) -> dict[str, torch.Tensor]:
         trunk = self.trunk((self.inputs(tempogram, statistics, tags) - self.mean) / self.scale)
         logits = {name: head(trunk) for name, head in self.heads.items()}
         turned = torch.stack([chroma.roll(-tonic, dims=2) for tonic in range(12)], dim=1)  # [batch, 12, rows, 12]
@@ -174,7 +175,7 @@ class Ear(nn.Module):
         logits["tonic"] = keys.logsumexp(dim=2)
         logits["key"] = keys.flatten(1)  # for training: tonic and mode are not independent
         logits["tempo"] = self.tempo(tempogram)[:, 0] + self.tempo_prior(trunk)
-        return logits, trunk
+        return logits
 
     @staticmethod
     def inputs(tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from m2ugen.config import M2UGenConfig
 from m2ugen.data.nano.dialogue import STAGE_MIXES, Dialogue, DialogueSource
@@ -20,7 +19,7 @@ from m2ugen.data.nano.language.prompts import read_descriptions
 from m2ugen.data.nano.recordings import load_recordings
 from m2ugen.data.nano.shards import read_shards
 from m2ugen.model.language_model import IGNORED
-from m2ugen.model.modeling import M2UGenModel
+from m2ugen.model.modeling import M2UGenModel, M2UGenOutput
 from m2ugen.model.prompting import MODALITIES, Turn, render_answer, render_prompt
 from m2ugen.score.attributes import attributes_from_conditioning
 from m2ugen.train.task import BatchSource, Task
@@ -28,7 +27,8 @@ from m2ugen.train.task import BatchSource, Task
 BATCH_SIZE = 16
 EPOCH_BATCHES = 400
 SORTED_BATCHES = 16  # batches that are drawn together and sorted by length, so that little is padded
-VALID_BATCHES = 24
+VALID_BATCHES = 12
+VOCABULARY_SAMPLE, OTHER_TOKENS = 2000, 1000
 CONDITIONING_WEIGHT = 20.0  # of the mean squared error, whose size is that of a few ones among 400 numbers
 
 
@@ -55,6 +55,14 @@ class DialogueBatches(BatchSource):
         if self._group[0] != group:
             self._group = (group, self._draw(group))
         return self.collate(self._group[1][place])
+
+    def answer_tokens(self, vocab_size: int) -> torch.Tensor:
+        """Tokens over which training normalises: those of VOCABULARY_SAMPLE answers, and OTHER_TOKENS drawn ones."""
+        rng = np.random.default_rng(self.source.seed)
+        tokens = set(rng.choice(vocab_size, min(OTHER_TOKENS, vocab_size), replace=False).tolist())
+        for index in range(VOCABULARY_SAMPLE):
+            tokens.update(self.tokenizer(self.source.sample(index).reply, add_special_tokens=False)["input_ids"])
+        return torch.tensor(sorted(token for token in tokens if token < vocab_size))
 
     def _draw(self, group: int) -> list[list[Dialogue]]:
         first = group * SORTED_BATCHES * BATCH_SIZE
@@ -101,36 +109,23 @@ class BridgeTask(Task):
 
     def __init__(self, model: M2UGenModel, stage: str, train: DialogueBatches, valid: DialogueBatches) -> None:
         self.name, self.model, self.source, self.valid = stage, model, train, valid
+        self.candidates = train.answer_tokens(model.language_model.vocab_size)
         model.train_only(stage)
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_states, predicted = self._forward(batch)
-        cross_entropy = self.model.language_model.cross_entropy(hidden_states, batch["labels"])
-        figures = {"cross_entropy": float(cross_entropy.detach())}
-        loss = cross_entropy
-        if predicted is not None:
-            error = nn.functional.mse_loss(predicted, batch["targets"] * self.model.config.decoder.target_scale)
-            figures["conditioning_error"] = float(error.detach())
-            loss = loss + CONDITIONING_WEIGHT * error
-        return loss, figures
+        labels = batch["labels"]
+        said = labels[(labels != IGNORED) & (labels < self.model.language_model.vocab_size)]
+        output = self._forward(batch, torch.cat([self.candidates, said]).unique())
+        figures = {"cross_entropy": float(output.cross_entropy.detach())}
+        if output.conditioning_error is None:
+            return output.cross_entropy, figures
+        figures["conditioning_error"] = float(output.conditioning_error.detach())
+        return output.cross_entropy + CONDITIONING_WEIGHT * output.conditioning_error, figures
 
-    def _forward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Last hidden states [batch, length, hidden], and the projected conditioning [rows with audio, N, D]."""
-        language_model = self.model.language_model
-        adapters = {name: self.model.adapters[name](features) for name, features in batch["features"].items()}
-        states = language_model.adapter_states(adapters, batch["present"])
-        lower = language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
-        hidden_states = language_model.forward_upper(lower, states, batch["attention_mask"])
-        if batch["targets"] is None:
-            return hidden_states, None
-        ids = batch["input_ids"][batch["audio_rows"]]
-        first = (ids == language_model.vocab_size).int().argmax(dim=1)  # the place of [AUD0] in each row
-        places = first[:, None] + torch.arange(language_model.audio_head.out_features)  # [rows, 8]
-        before = hidden_states[batch["audio_rows"]].gather(
-            1, (places - 1)[..., None].expand(-1, -1, hidden_states.shape[-1])
-        )
-        embeddings = language_model.embed(ids.gather(1, places))
-        return hidden_states, self.model.projector(before, embeddings)
+    def _forward(self, batch: dict[str, Any], candidates: torch.Tensor | None = None) -> M2UGenOutput:
+        lower = self.model.language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
+        names = ("input_ids", "attention_mask", "labels", "features", "present", "targets")
+        return self.model(lower=lower, candidates=candidates, **{name: batch[name] for name in names})
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -139,12 +134,12 @@ class BridgeTask(Task):
         correct: dict[str, list[bool]] = {}
         for index in range(len(self.valid)):
             batch = self.valid[index]
-            hidden_states, predicted = self._forward(batch)
-            loss = float(self.model.language_model.cross_entropy(hidden_states, batch["labels"]))
-            if predicted is not None:
-                predicted = predicted / self.model.config.decoder.target_scale
-                loss += CONDITIONING_WEIGHT * float(nn.functional.mse_loss(predicted, batch["targets"]))
-                for guess, truth in zip(predicted.numpy(), batch["targets"].numpy(), strict=True):
+            output = self._forward(batch)
+            loss = float(output.cross_entropy)
+            if output.conditioning_error is not None:
+                loss += CONDITIONING_WEIGHT * float(output.conditioning_error)
+                guesses = output.conditioning.numpy() / self.model.config.decoder.target_scale
+                for guess, truth in zip(guesses, batch["targets"].numpy(), strict=True):
                     for name, hit in slot_hits(guess, truth).items():
                         correct.setdefault(name, []).append(hit)
             losses.append(loss)
@@ -176,7 +171,8 @@ def build(
     model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
     descriptions = [] if corpora is None else read_descriptions(Path(corpora))
     cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
-    shapes = {name: (model.encoders[name].num_tokens, model.encoders[name].dim) for name in model.config.modalities}
+    encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
+    shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
     sources = {}
     for split, texts in (("train", descriptions[cut:]), ("valid", descriptions[:cut])):
         pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]

@@ -115,7 +115,7 @@ class MusicEncoderTask(Task):
         return torch.stack(list(losses.values())).sum(), {name: float(value.detach()) for name, value in losses.items()}
 
     def _losses(self, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        logits, _ = self.model(**features)
+        logits = self.model(**features)
         grid = torch.log(torch.from_numpy(TEMPOS).float())
         step = grid[1] - grid[0]
         distance = (torch.log(targets["bpm"])[:, None] - grid) / step
@@ -133,7 +133,7 @@ class MusicEncoderTask(Task):
         for split, (features, targets) in self.valid.items():
             losses = self._losses(features, targets)
             figures[f"{split}/loss"] = float(torch.stack(list(losses.values())).sum())
-            logits, _ = self.model(**features)
+            logits = self.model(**features)
             figures |= {f"{split}/{name}": value for name, value in accuracies(logits, targets).items()}
         figures["loss"] = float(np.mean([figures[f"{split}/loss"] for split in self.valid]))
         return figures

@@ -1,0 +1,188 @@
+"""nano's held-out figures: does it hear what is there, does it play what was asked, is what it plays music?
+
+All material is of works and grooves that training did not see. Every figure stands beside the one that the same
+system reaches when music and question, or prompt and piece, are not of the same origin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from m2ugen.data.nano.language.prompts import sample_prompt
+from m2ugen.data.nano.language.questions import parse_answer, sample_question
+from m2ugen.data.nano.recordings import Recording, load_recordings
+from m2ugen.data.nano.shards import read_shards
+from m2ugen.evaluate.controls import adherence, heard, shuffled
+from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
+from m2ugen.model.generation import Sampling, generate
+from m2ugen.model.prompting import Turn, render_prompt
+from m2ugen.pipeline import M2UGen
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
+from m2ugen.score.wording import tempo_class
+
+QUESTION_KINDS = ("drums", "mode", "tempo_word", "tempo", "key", "metre", "genre", "instruments")
+SECONDS = 24.0  # length of the pieces that are composed for the figures
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure, the same without the right music or prompt, and the majority answer's (None: there is none)."""
+
+    name: str
+    value: float
+    shuffled: float
+    majority: float | None
+    count: int
+
+
+def understanding(model: M2UGen, data: Path, split: str, limit: int, seed: int = 0) -> list[Row]:
+    """Share of right answers per kind of question on the recordings of ``split`` (instruments: mean family F1)."""
+    recordings = load_recordings(data / "recordings", split)[:limit]
+    rows = []
+    for kind in QUESTION_KINDS:
+        rng = np.random.default_rng([seed, len(kind)])
+        asked = [(sample_question(rng, r.attributes, r.extras, kind=kind)[0], r) for r in recordings if knows(kind, r)]
+        said = answers(model, [(question, r.features) for question, r in asked])
+        other = answers(model, [(question, asked[k - 1][1].features) for k, (question, _) in enumerate(asked)])
+        score = SCORES[kind]
+        truths = [r.attributes for _, r in asked]
+        majority = None
+        if kind in ("drums", "mode", "metre", "genre"):
+            majority = Counter(getattr(t, kind) for t in truths).most_common(1)[0][1] / len(truths)
+        if kind == "tempo_word":
+            majority = Counter(tempo_class(t.tempo or 0) for t in truths).most_common(1)[0][1] / len(truths)
+        right = np.mean([score(text, truth) for text, truth in zip(said, truths, strict=True)])
+        wrong = np.mean([score(text, truth) for text, truth in zip(other, truths, strict=True)])
+        rows.append(Row(kind, float(right), float(wrong), majority, len(asked)))
+    return rows
+
+
+def knows(kind: str, recording: Recording) -> bool:
+    """Whether the truth of a recording answers a kind of question."""
+    field = {"tempo_word": "tempo", "key": "tonic"}.get(kind, kind)
+    return getattr(recording.attributes, field) not in (None, ())
+
+
+def answers(model: M2UGen, asked: Sequence[tuple[str, np.ndarray]]) -> list[str]:
+    """Greedy answers to (question, music features) pairs, in batches."""
+    texts: list[str] = []
+    core, processor = model.model, model.processor
+    for first in range(0, len(asked), BATCH):
+        batch = asked[first : first + BATCH]
+        prompts = [
+            processor.tokenizer(render_prompt([Turn(question, ("music",))]), add_special_tokens=False)["input_ids"]
+            for question, _ in batch
+        ]
+        features = torch.from_numpy(np.stack([features for _, features in batch]).astype(np.float32))
+        with torch.inference_mode():
+            states = core.adapter_states({"music": features})
+        written = generate(
+            core.language_model, prompts, states, Sampling(max_new_tokens=48, audio="never"), core.stop_ids
+        )
+        texts += [processor.decode(tokens) for tokens in written.tokens]
+    return texts
+
+
+def _same(kind: str) -> Callable[[str, Attributes], float]:
+    return lambda text, truth: float(parse_answer(kind, text) == getattr(truth, kind))
+
+
+def _tempo(text: str, truth: Attributes) -> float:
+    told = parse_answer("tempo", text)
+    return float(told is not None and abs(told / (truth.tempo or 1.0) - 1) <= 0.08)
+
+
+def _families(text: str, truth: Attributes) -> float:
+    told = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in parse_answer("instruments", text) or ()}
+    there = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in truth.instruments}
+    return 2 * len(told & there) / max(len(told) + len(there), 1)
+
+
+SCORES: dict[str, Callable[[str, Attributes], float]] = {
+    "drums": _same("drums"),
+    "mode": _same("mode"),
+    "metre": _same("metre"),
+    "genre": _same("genre"),
+    "tempo": _tempo,
+    "tempo_word": lambda text, truth: float(parse_answer("tempo_word", text) == tempo_class(truth.tempo or 0)),
+    "key": lambda text, truth: float(parse_answer("key", text) == (truth.tonic, truth.mode)),
+    "instruments": _families,
+}
+
+
+@dataclass
+class Composed:
+    """Pieces composed for held-out prompts: what was asked and what is heard, and the figures of the notes."""
+
+    pairs: list[tuple[Attributes, Attributes]]
+    figures: list[dict[str, float]]
+    longest_runs: list[int]
+
+
+def compose(model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool = True) -> Composed:
+    """Compose ``limit`` pieces for prompts about held-out arrangements; nothing is rendered."""
+    rng = np.random.default_rng(seed)
+    arrangements = list(read_shards(data / "scores", "valid"))
+    chosen = rng.permutation(len(arrangements))[:limit]
+    index = None
+    if memory:
+        index = MelodyIndex(melody_steps(a.notes, a.plan) for a in read_shards(data / "scores", "train"))
+    composed = Composed([], [], [])
+    for number, place in enumerate(chosen):
+        prompt, asked, _ = sample_prompt(rng, arrangements[place].plan.attributes())
+        conditioning = model.conditioning(prompt)
+        plan, notes = model.model.decoder.compose(conditioning, SECONDS, seed=number)
+        composed.pairs.append((asked, heard(notes, plan)))
+        composed.figures.append(musicality(notes, plan))
+        if index is not None:
+            composed.longest_runs.append(index.longest_run(melody_steps(notes, plan)))
+    return composed
+
+
+def control_rows(composed: Composed) -> list[Row]:
+    """Adherence to the prompts, beside the same pieces held against other prompts."""
+    right, wrong = adherence(composed.pairs), adherence(shuffled(composed.pairs))
+    return [Row(name, value, wrong.get(name, (float("nan"), 0))[0], None, n) for name, (value, n) in right.items()]
+
+
+def music_table(composed: Composed, data: Path) -> list[tuple[str, float, float, float, float]]:
+    """(figure, mean of the pieces, 10th percentile, mean and 90th percentile of the real arrangements)."""
+    real = [musicality(a.notes, a.plan) for a in read_shards(data / "scores", "valid")]
+    rows = []
+    for name in real[0]:
+        ours, theirs = [f[name] for f in composed.figures], [f[name] for f in real]
+        low, high = np.nanpercentile(theirs, (10, 90))
+        rows.append((name, float(np.nanmean(ours)), float(low), float(np.nanmean(theirs)), float(high)))
+    return rows
+
+
+def markdown(title: str, rows: Sequence[Row]) -> str:
+    """A table of rows."""
+    lines = [f"### {title}", "", "| | nano | shuffled | majority | cases |", "|---|---|---|---|---|"]
+    for row in rows:
+        majority = "–" if row.majority is None else f"{row.majority:.0%}"
+        lines.append(f"| {row.name} | {row.value:.0%} | {row.shuffled:.0%} | {majority} | {row.count} |")
+    return "\n".join(lines) + "\n"
+
+
+def report(model: M2UGen, data: Path, limit: int) -> str:
+    """All tables as Markdown."""
+    parts = []
+    for split, title in (("valid", "SoundFonts of training"), ("held-out", "a SoundFont never heard")):
+        if list((data / "recordings").glob(f"{split}-*.npz")):
+            parts.append(markdown(f"Questions about held-out works, {title}", understanding(model, data, split, limit)))
+    composed = compose(model, data, limit)
+    parts.append(markdown("Held-out prompts", control_rows(composed)))
+    lines = ["### The notes", "", "| | nano | real: 10 % | real: mean | real: 90 % |", "|---|---|---|---|---|"]
+    lines += [f"| {n} | {a:.2f} | {b:.2f} | {c:.2f} | {d:.2f} |" for n, a, b, c, d in music_table(composed, data)]
+    if composed.longest_runs:
+        lines += ["", f"Longest melody passage that also stands in a training melody: median "
+                  f"{np.median(composed.longest_runs):.0f} notes, at most {max(composed.longest_runs)}."]  # fmt: skip
+    return "\n".join([*parts, *lines]) + "\n"

@@ -28,7 +28,7 @@ from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, ROLES
 SPECIFIED = 0.5
 SMALLEST = 1e-6
 TEMPO_STRETCH = 0.04  # by which the tempo may be changed so that whole bars fill the duration
-TEMPO_JITTER = 0.02  # of a tempo that was not asked for, within its bin
+SAME_TEMPO = 0.08  # largest distance (of logarithms) at which a drawn tempo bin still means the asked tempo
 LONGEST_FORM = 48  # bars that are written at once; a longer piece repeats its form
 # Which roles an instrument of a family takes, the likeliest first.
 _ROLES_OF: dict[str, tuple[str, ...]] = {
@@ -127,24 +127,22 @@ class Controls:
                 bias[grammar.left - 1] = -np.inf
         return bias
 
-    def tempo(self, grammar: Grammar, rng: np.random.Generator) -> float:
-        """The tempo in beats per minute: as asked, or within the drawn bin; then stretched so that bars fit."""
-        drawn = float(TEMPOS[grammar.values["tempo"]])
+    def _fitted(self, grammar: Grammar) -> tuple[float, int, float]:
+        """The tempo as asked or drawn, the bars of the whole piece, and how far the tempo must be stretched."""
+        tempo = float(TEMPOS[grammar.values["tempo"]])
         asked = self.asked.tempo
-        if asked is None:
-            asked = drawn * float(np.exp(rng.uniform(-TEMPO_JITTER, TEMPO_JITTER)))
-        elif abs(np.log(asked / drawn)) > 0.08:  # a blurred demand: what was drawn counts
-            asked = drawn
-        _, stretch = fitted(self.seconds, asked, METRES[grammar.values["metre"]])
-        return asked * float(np.clip(stretch, 1 - TEMPO_STRETCH, 1 + TEMPO_STRETCH))
+        if asked is not None and abs(np.log(asked / tempo)) <= SAME_TEMPO:  # else a blurred demand: the draw counts
+            tempo = asked
+        return (tempo, *fitted(self.seconds, tempo, METRES[grammar.values["metre"]]))
+
+    def tempo(self, grammar: Grammar) -> float:
+        """The tempo in beats per minute, stretched so that whole bars fill the duration."""
+        tempo, _, stretch = self._fitted(grammar)
+        return tempo * float(np.clip(stretch, 1 - TEMPO_STRETCH, 1 + TEMPO_STRETCH))
 
     def bars(self, grammar: Grammar) -> int:
         """Bars of the whole piece."""
-        tempo = self.asked.tempo
-        drawn = float(TEMPOS[grammar.values["tempo"]])
-        if tempo is None or abs(np.log(tempo / drawn)) > 0.08:
-            tempo = drawn
-        return fitted(self.seconds, tempo, METRES[grammar.values["metre"]])[0]
+        return self._fitted(grammar)[1]
 
     def form_bars(self, grammar: Grammar) -> int:
         """Bars of the form that is written; a longer piece repeats it."""

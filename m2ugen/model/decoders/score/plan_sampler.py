@@ -56,7 +56,7 @@ def write_plan(
         value = draw(guided - guided.max() + bias, rng, warmth, sampling.top_p, np.isfinite(bias))
         token = KIND_OFFSET[kind] + value
         grammar.take(value)
-    plan = replace(grammar.plan(), tempo=controls.tempo(grammar, rng))
+    plan = replace(grammar.plan(), tempo=controls.tempo(grammar))
     plan = lengthened(plan, controls.bars(grammar))
     return (with_cadence(plan) if ending else plan).validated()
 

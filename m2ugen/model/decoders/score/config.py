@@ -41,11 +41,11 @@ class SamplingConfig:
     guidance_scale: float = 1.5
     plan_temperature: float = 0.9
     chord_temperature: float = 0.8
-    timing_temperature: float = 0.9
+    timing_temperature: float = 1.0
     pitch_temperature: float = 0.9
     duration_temperature: float = 0.9
     velocity_temperature: float = 1.0
-    top_p: float = 0.95
+    top_p: float = 0.98
     chord_tone_bias: float = 0.0  # added to the logits of chord tones in the accompanying roles
     repeat_probability: float = 0.85  # of an accompanying role in a returning section of the same energy
 

@@ -47,6 +47,22 @@ from m2ugen.score.plan import CHORD_QUALITIES, CHORDS_PER_BAR, QUALITY_NAMES, RO
 VOICES = {"melody": 1, "bass": 1, "chords": 5, "arpeggio": 3, "pad": 4, "drums": 5}
 DRUM_KEYS = range(35, 82)  # General MIDI percussion
 MAX_NOTES_PER_BAR = 40  # of a role
+# Where an instrument's tune lies on average (MIDI pitch). Interval by interval a tune would wander off; beyond the
+# free distance it is drawn back, the more the farther it is.
+TUNE_CENTRE = {
+    "flute": 75,
+    "violin": 74,
+    "vibraphone": 74,
+    "oboe": 73,
+    "piano": 71,
+    "saxophone": 67,
+    "horn": 61,
+    "trombone": 58,
+    "cello": 56,
+}
+USUAL_CENTRE = 69
+FREE_DISTANCE = 6  # semitones
+PULL = 0.02  # nats by the square of the semitones beyond
 RING = TICKS_PER_BEAT  # ticks that a note may sound past its window
 _VELOCITY_STEP = 128 // NUM_VELOCITIES
 
@@ -185,6 +201,8 @@ class _Voice:
         low, high = (DRUM_KEYS[0], DRUM_KEYS[-1]) if self.drum else (instrument.low + shift, instrument.high + shift)
         self.low, self.high = max(low, 0), min(high, MELODIC_PITCHES - 1)
         self.shift = shift
+        away = np.abs(np.arange(MELODIC_PITCHES) - shift - TUNE_CENTRE.get(instrument.name, USUAL_CENTRE))
+        self.pull = -PULL * np.maximum(away - FREE_DISTANCE, 0) ** 2 if role == "melody" else 0.0
         self.notes: list[tuple[int, int, int, int, int]] = []
         self.now = 0
         self.floor = 0  # no onset before this tick
@@ -221,7 +239,7 @@ class _Voice:
         ticks = self.frame.tick_rows[self.now + self.frame.before]
         state, logits = self.engine.tell_pitch(hidden, delta, ticks, self.previous, self.drum)
         pitch = draw(
-            logits + self._chord_bias(),
+            logits + self.pull + self._chord_bias(),
             self.rng,
             self.sampling.pitch_temperature,
             self.sampling.top_p,

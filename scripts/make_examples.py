@@ -25,7 +25,7 @@ from m2ugen.score.synthesis import SAMPLE_RATE, render
 BRIGHT, DARK = "Picture_1A_by_freespace.jpg", "rocket.jpg"
 PHOTO_SIDE, JPEG_QUALITY = 960, 82
 WIDTH, HEIGHT, FPS = 480, 270, 24
-FIRST_BAR, SECTIONS, TONIC, TEMPO = 3, (("A", 4), ("B", 4)), 1, 88.0  # after the introduction; D flat major
+FIRST_BAR, SECTIONS, TONIC, TEMPO = 0, (("A", 4), ("B", 4), ("C", 2)), 1, 96.0  # the first verse; D flat major
 
 
 @dataclass(frozen=True)

@@ -20,24 +20,23 @@ PRESETS = Path(__file__).parent / "presets"
 class ComponentConfig(PreTrainedConfig):
     """A frozen part: an encoder or the decoder.
 
-    ``kind`` is a name in m2ugen.model.registry, ``options`` go to the constructor of what is registered there, and
-    ``weights`` is the stem of a safetensors file in the model's folder (None: the part needs none).
+    ``kind`` is a name in m2ugen.model.registry and ``options`` go to what loads it; without a kind nothing is loaded
+    and others hand in the features or take the conditioning.
     """
 
     model_type = "m2ugen_component"
 
-    kind: str = ""
+    kind: str | None = None
     options: dict[str, Any] | None = None
-    weights: str | None = None
 
 
 class EncoderConfig(ComponentConfig):
-    """An encoder gives hidden states [batch, num_tokens, dim]; None takes the encoder's own sizes."""
+    """An encoder gives hidden states [batch, num_tokens, dim]."""
 
     model_type = "m2ugen_encoder"
 
-    num_tokens: int | None = None
-    dim: int | None = None
+    num_tokens: int = 1
+    dim: int = 1
 
 
 class DecoderConfig(ComponentConfig):
@@ -79,13 +78,18 @@ class TuningConfig(PreTrainedConfig):
 
 
 class ProjectorConfig(PreTrainedConfig):
-    """Output projector: width, heads, and layers of encoder and decoder each."""
+    """Output projector: width, heads, and layers of encoder and decoder each.
+
+    ``normalise`` lets the language model's final norm act on the hidden states first. The published model reads them
+    as they are; in a small one a few huge dimensions then hide all others.
+    """
 
     model_type = "m2ugen_projector"
 
     hidden_size: int = 512
     num_heads: int = 4
     num_layers: int = 4
+    normalise: bool = False
 
 
 class M2UGenConfig(PreTrainedConfig):
@@ -93,7 +97,8 @@ class M2UGenConfig(PreTrainedConfig):
 
     ``language_model`` is a LlamaConfig whose vocabulary does not count the [AUD] tokens: those follow it, so
     ``audio_token_ids`` are ``vocab_size … vocab_size + 7``. ``language_model_source`` says where its frozen weights
-    come from: a name in m2ugen.weights.SOURCES, a folder or a hub id; None means that a saved model holds them.
+    come from: a name in m2ugen.weights.SOURCES, a folder or a hub id; None: the model's folder holds them.
+    ``parts_source`` says the same for encoders and decoder: a preset whose weights are in the package, or a folder.
     A modality whose encoder is None does not exist in the model. Parts may be given as dictionaries; those left
     out take their defaults. Raises InputError for parts that do not fit.
     """
@@ -116,6 +121,7 @@ class M2UGenConfig(PreTrainedConfig):
     video_encoder: EncoderConfig | None = None
     language_model: LlamaConfig = None  # type: ignore[assignment]
     language_model_source: str | None = None
+    parts_source: str | None = None
     adapter: AdapterConfig = None  # type: ignore[assignment]
     tuning: TuningConfig = None  # type: ignore[assignment]
     projector: ProjectorConfig = None  # type: ignore[assignment]

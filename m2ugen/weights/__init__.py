@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2ugen.errors import MissingWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Language models that need more than a folder or a hub id: name → module with ``resolve() -> Path``.
 SOURCES = {"smollm2": "m2ugen.weights.smollm2"}
@@ -45,3 +49,14 @@ def language_model_folder(source: str | Path) -> Path:
         return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.model"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise MissingWeights(f"no language model at {source!r}: give a folder, or a hub id and a connection") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in ``folder``. Raises MissingWeights when there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise MissingWeights(f"no tokenizer in {folder}; it needs tokenizer.json") from error
+    return tokenizer

@@ -1,0 +1,66 @@
+"""LoRA and bias tuning: what is added to a frozen linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+class TunedLinear(nn.Module):
+    """A frozen linear layer plus a low-rank term and, where asked, a bias: ``base(x) + up(down(x)) + bias``.
+
+    LoRA (arXiv 2106.09685) without its scale, as in M²UGen; bias tuning as in LLaMA-Adapter V2 (arXiv 2304.15010).
+    ``up`` and ``bias`` start at zero, so the layer starts as its base. The base may be any module that maps
+    [..., in] to [..., out], a quantised one too; only a plain nn.Linear can be merged.
+    """
+
+    def __init__(self, base: nn.Module, in_features: int, out_features: int, rank: int, bias: bool) -> None:
+        super().__init__()
+        self.base = base
+        self.lora_down = nn.Linear(in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, out_features, bias=False)
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+        self.merged = False
+        nn.init.zeros_(self.lora_up.weight)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if self.merged:
+            return self.base(hidden_states)
+        return self.without_lora(hidden_states) + self.low_rank(hidden_states)
+
+    def low_rank(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The low-rank term alone."""
+        return self.lora_up(self.lora_down(hidden_states))
+
+    def without_lora(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """What the layer gives without its low-rank term (the bias stays), merged or not."""
+        output = self.base(hidden_states)
+        if self.merged:
+            return output - self.low_rank(hidden_states)
+        return output if self.bias is None else output + self.bias
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Fold the low-rank term and the bias into the base, for inference. It cannot be undone; what was trained
+        stays in ``lora_*`` and ``bias`` and can still be saved.
+        """
+        if self.merged:
+            return
+        if not isinstance(self.base, nn.Linear):
+            raise TypeError(f"LoRA can be merged into a plain linear layer only, not into {type(self.base).__name__}")
+        weight = self.base.weight + self.lora_up.weight @ self.lora_down.weight  # a new tensor: the base may be tied
+        self.base.weight = nn.Parameter(weight.to(self.base.weight.dtype), requires_grad=False)
+        if self.bias is not None:
+            total = self.bias if self.base.bias is None else self.base.bias + self.bias
+            self.base.bias = nn.Parameter(total.detach().clone(), requires_grad=False)
+        self.merged = True
+
+
+def tune_linears(parent: nn.Module, names: Iterable[str], biased: Iterable[str], rank: int) -> None:
+    """Replace the linear layers ``names`` of ``parent`` by TunedLinear, those in ``biased`` with a bias."""
+    for name in names:
+        base = getattr(parent, name)
+        tuned = TunedLinear(base, base.in_features, base.out_features, rank, bias=name in biased)
+        setattr(parent, name, tuned.to(next(base.parameters()).device))

@@ -289,17 +289,25 @@ class PlansSource(BatchSource):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self._seed, self.epoch, index))
         chosen = self._order[index * self._size : (index + 1) * self._size]
-        return collate_plans([self._arrangements.items[i].plan for i in chosen], rng)
+        return collate_plans([varied(self._arrangements.items[i].plan, rng) for i in chosen], rng)
+
+
+def varied(plan: Plan, rng: np.random.Generator) -> Plan:
+    """The plan in another key, or a stretch of its sections: both are as good plans as the whole one."""
+    if rng.random() < 0.5:
+        plan = plan.replace(tonic=int(rng.integers(12)))
+    if rng.random() < 0.4:
+        first, last = sorted(rng.integers(len(plan.sections), size=2).tolist())
+        whole = last == len(plan.sections) - 1
+        plan = plan.replace(sections=plan.sections[first : last + 1], ending=plan.ending and whole)
+    return plan
 
 
 def collate_plans(plans: list[Plan], rng: np.random.Generator) -> dict[str, Any]:
-    """Padded ``tokens`` [batch, length] (padding -1), ``states`` and ``conditioning``. Keys are drawn at random, for a
-    plan is as good in any key."""
+    """Padded ``tokens`` [batch, length] (padding -1), ``states`` and randomly chosen ``conditioning``."""
     encoded = []
     conditioning = np.zeros((len(plans), NUM_SLOTS, SLOT_DIM), dtype=np.float32)
     for index, plan in enumerate(plans):
-        if rng.random() < 0.5:
-            plan = plan.replace(tonic=int(rng.integers(12)))
         encoded.append(encode_plan(plan))
         conditioning[index] = partial_conditioning(plan.attributes(), rng)
     length = max(len(tokens) for tokens, _ in encoded)

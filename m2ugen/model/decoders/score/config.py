@@ -28,6 +28,7 @@ class WriterConfig:
     layers: int = 4
     heads: int = 5
     feed_forward: int = 416
+    dropout: float = 0.15  # a few thousand plans are soon known by heart
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SamplingConfig:
 
     guidance_scale: float = 1.5
     plan_temperature: float = 0.9
-    chord_temperature: float = 0.8
+    chord_temperature: float = 1.0
     timing_temperature: float = 1.0
     pitch_temperature: float = 0.9
     duration_temperature: float = 0.9

@@ -87,9 +87,10 @@ class KeyValueCache:
 class Block(nn.Module):
     """Causal self-attention, optional cross-attention, feed-forward."""
 
-    def __init__(self, width: int, heads: int, hidden: int, cross: bool = False) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, cross: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(dropout)  # of what each part adds to the residual stream
         self.attention_norm = nn.RMSNorm(width, EPSILON)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -120,7 +121,7 @@ class Block(nn.Module):
             mixed = functional.scaled_dot_product_attention(
                 query, cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end], is_causal=cache.length == 0
             )
-        states = states + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        states = states + self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, length, width)))
         if self.cross is not None and self.cross_norm is not None and memory is not None:
-            states = states + self.cross(self.cross_norm(states), memory)
-        return states + self.feed_forward(self.feed_forward_norm(states))
+            states = states + self.dropout(self.cross(self.cross_norm(states), memory))
+        return states + self.dropout(self.feed_forward(self.feed_forward_norm(states)))

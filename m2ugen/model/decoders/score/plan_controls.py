@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from m2ugen.model.decoders.score.plan_tokens import KINDS, MAX_PLAN_BARS, NO_PART, Grammar
+from m2ugen.model.decoders.score.plan_tokens import HOLD, KINDS, MAX_PLAN_BARS, NO_PART, SAME, Grammar
 from m2ugen.score.attributes import (
     DRUMS,
     INSTRUMENT_INDEX,
@@ -23,12 +23,14 @@ from m2ugen.score.attributes import (
     TEMPOS,
     attributes_from_conditioning,
 )
-from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, ROLES
+from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, CHORDS_PER_BAR, ROLES
 
 SPECIFIED = 0.5
 SMALLEST = 1e-6
 TEMPO_STRETCH = 0.04  # by which the tempo may be changed so that whole bars fill the duration
 SAME_TEMPO = 0.08  # largest distance (of logarithms) at which a drawn tempo bin still means the asked tempo
+RETURN_BIAS = 1.0  # nats
+LONGEST_CHORD = 2  # bars
 LONGEST_FORM = 48  # bars that are written at once; a longer piece repeats its form
 # Which roles an instrument of a family takes, the likeliest first.
 _ROLES_OF: dict[str, tuple[str, ...]] = {
@@ -125,6 +127,8 @@ class Controls:
             bias[1] = -np.inf
             if grammar.left - 1 in allowed and grammar.left > 2:
                 bias[grammar.left - 1] = -np.inf
+        elif kind in ("letter", "material", "chord"):
+            bias += self._form_bias(kind, grammar)
         return bias
 
     def _fitted(self, grammar: Grammar) -> tuple[float, int, float]:
@@ -149,6 +153,21 @@ class Controls:
         bars = self.bars(grammar)
         repeats = -(-bars // LONGEST_FORM)
         return min(-(-bars // repeats), MAX_PLAN_BARS)
+
+    def _form_bias(self, kind: str, grammar: Grammar) -> np.ndarray:
+        """A taste for form that can be heard: letters return, with their chords, and no chord stands too long."""
+        bias = np.zeros(KINDS[kind])
+        if kind == "material":
+            bias[SAME] = RETURN_BIAS
+        elif kind == "letter":
+            letters = [letter for letter, _, _, _ in grammar.sections]
+            bias[[letter for letter in set(letters) if letter != letters[-1]]] = RETURN_BIAS
+        elif chords := grammar.open_chords:
+            bias[chords[-1]] = -np.inf  # that is what HOLD says
+            longest = LONGEST_CHORD * CHORDS_PER_BAR[METRES[grammar.values["metre"]]]
+            if len(chords) >= longest and len(set(chords[-longest:])) == 1:
+                bias[HOLD] = -np.inf
+        return bias
 
     def _expert(self, name: str) -> np.ndarray:
         row = self.conditioning[SLOT_INDEX[name]]

@@ -89,12 +89,17 @@ class Grammar:
         """Bars that are not yet given to a section."""
         return self.values.get("bars", 0) - sum(bars for _, bars, _, _ in self.sections)
 
+    @property
+    def open_chords(self) -> tuple[int, ...]:
+        """Chord values of the section that is being written, held ones spelt out."""
+        return tuple(self._chords)
+
     def state(self) -> tuple[int, int, int]:
         """STATE_FIELDS of the coming token: kind, bars left before the open section, chord slot in it."""
         return KIND_NAMES.index(self.kind or "begin"), self.left, min(len(self._chords), MAX_SLOTS)
 
     def allowed(self) -> range:
-        """The values that the coming token may have (``slots`` excepted, a range without holes)."""
+        """The values that the coming token may have (a range without holes)."""
         assert self.kind is not None
         if self.kind == "bars":
             return range(1, MAX_PLAN_BARS + 1)

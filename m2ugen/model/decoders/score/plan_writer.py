@@ -31,7 +31,8 @@ class PlanWriter(nn.Module):
         self.read = nn.Linear(SLOT_DIM, width)
         self.slots = nn.Parameter(torch.randn(NUM_SLOTS, width) * EMBEDDING_SCALE)
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.feed_forward, cross=True) for _ in range(config.layers)
+            Block(width, config.heads, config.feed_forward, cross=True, dropout=config.dropout)
+            for _ in range(config.layers)
         )
         self.norm = nn.RMSNorm(width, EPSILON)
         self.head = nn.Linear(width, NUM_TOKENS)
@@ -55,6 +56,7 @@ class PlanWriter(nn.Module):
         hidden = self.tokens(tokens)
         for field, embedding in enumerate(self.state):
             hidden = hidden + embedding(states[..., field])
+        hidden = functional.dropout(hidden, self.config.dropout, self.training)
         memory = self.read(conditioning) + self.slots
         first = 0 if cache is None else cache.length
         positions = torch.arange(first, first + tokens.shape[1], device=tokens.device)

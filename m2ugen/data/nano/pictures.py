@@ -99,8 +99,8 @@ def sample_logits(rng: np.random.Generator, main: int) -> np.ndarray:
     for other in others:
         logits += max(0.0, rng.uniform(2.5, 0.75 * height + 1.5) - logits[other]) * network.likeness[other]
     noise = network.directions @ rng.standard_normal((network.directions.shape[1],), dtype=np.float32)
-    noise = np.maximum(noise, 0.0) ** 1.15 + np.minimum(noise, 0.0)  # a few wrong classes stand out
-    return np.asarray(logits + rng.uniform(*NOISE) * noise, dtype=np.float32)
+    skewed = np.maximum(noise, 0.0) ** 1.15 + np.minimum(noise, 0.0)  # a few wrong classes stand out
+    return np.asarray(logits + rng.uniform(*NOISE) * skewed, dtype=np.float32)
 
 
 def sample_looks(rng: np.random.Generator, scene: str) -> np.ndarray:

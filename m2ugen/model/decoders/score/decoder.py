@@ -64,8 +64,8 @@ class ScoreDecoder(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``score.safetensors`` (half precision) and ``score.json`` into ``folder``."""
-        store_half(Path(folder), PLAYER, self.note_player)
-        store_half(Path(folder), WRITER, self.plan_writer)
+        store_half(Path(folder), PLAYER, self.note_player, self.config.sampling)
+        store_half(Path(folder), WRITER, self.plan_writer, self.config.sampling)
 
     def encode_text(self, captions: Sequence[str]) -> torch.Tensor:
         """Conditioning [len(captions), NUM_SLOTS, SLOT_DIM] of captions."""

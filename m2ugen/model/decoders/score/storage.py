@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2ugen.errors import InputError, MissingWeights
-from m2ugen.model.decoders.score.config import PlayerConfig, ScoreConfig
+from m2ugen.model.decoders.score.config import PlayerConfig, SamplingConfig, ScoreConfig
 
 if TYPE_CHECKING:
     from m2ugen.model.decoders.score.note_player import NotePlayer
@@ -32,8 +32,9 @@ def read_config(folder: Path) -> ScoreConfig:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
-def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:
-    """Write one network (``name`` is PLAYER or WRITER) into ``folder``, keeping the other one if it is there."""
+def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter, sampling: SamplingConfig | None = None) -> None:
+    """Write one network (``name`` is PLAYER or WRITER) into ``folder``, keeping the other one if it is there, and the
+    ``sampling`` settings if any are given."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -50,6 +51,8 @@ def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:
         config = replace(config, player=model.config)
     else:
         config = replace(config, writer=model.config)
+    if sampling is not None:
+        config = replace(config, sampling=sampling)
     save_file(tensors, weights)
     (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from m2ugen.errors import InputError, MissingWeights
 from m2ugen.model.decoders.base import MusicDecoder
-from m2ugen.model.decoders.score import ScoreConfig, ScoreDecoder
+from m2ugen.model.decoders.score import SamplingConfig, ScoreConfig, ScoreDecoder
 from m2ugen.model.decoders.score.sampling import draw
 from m2ugen.model.decoders.score.storage import PLAYER, store_half
 from m2ugen.score.attributes import Attributes
@@ -30,6 +31,14 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-3)
     matrix = Attributes(genre="rock").to_conditioning()
     assert loaded.compose(matrix, 8, seed=1)[0] == ScoreDecoder.from_pretrained(tmp_path).compose(matrix, 8, seed=1)[0]
+
+
+def test_saving_again_replaces_the_sampling_settings(tmp_path: Path) -> None:
+    decoder = tiny_decoder()
+    decoder.save_pretrained(tmp_path)
+    decoder.config = replace(decoder.config, sampling=SamplingConfig(top_p=0.5))
+    decoder.save_pretrained(tmp_path)
+    assert ScoreDecoder.from_pretrained(tmp_path).config.sampling.top_p == 0.5
 
 
 def test_half_a_decoder_is_not_enough(tmp_path: Path) -> None:

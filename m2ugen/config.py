@@ -80,8 +80,9 @@ class TuningConfig(PreTrainedConfig):
 class ProjectorConfig(PreTrainedConfig):
     """Output projector: width, heads, and layers of encoder and decoder each.
 
-    ``normalise`` lets the language model's final norm act on the hidden states first. The published model reads them
-    as they are; in a small one a few huge dimensions then hide all others.
+    ``normalise`` standardises each dimension of the hidden states first, by running statistics. The published model
+    reads them as they are; in a small one what all requests share is so much larger than what tells them apart that
+    the projector learns nothing from it.
     """
 
     model_type = "m2ugen_projector"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
+from typer._click.exceptions import NoArgsIsHelpError, UsageError
 
 from m2ugen.cli import ask, chat, data, demo, edit, generate, info, train
 from m2ugen.cli.common import print_error
@@ -35,16 +35,16 @@ def _run(arguments: list[str] | None) -> int:
     try:
         code = app(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
+    except NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return USER_FAULT
-    except click.UsageError as error:
+    except UsageError as error:
         hint = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
         print_error(error.format_message() + hint)
         return USER_FAULT
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print_error("interrupted")
         return INTERRUPTED
     except M2UGenError as error:

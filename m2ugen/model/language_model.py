@@ -50,7 +50,7 @@ def gated_attention(
         return output, weights  # output: [batch, length, heads, head_dim]
     adapter_key, adapter_value = (part.to(query.dtype).expand(query.shape[0], -1, -1, -1) for part in adapter)
     heard = F.scaled_dot_product_attention(query, adapter_key, adapter_value, scale=kwargs.get("scaling"))
-    gate = torch.tanh(module.gate).to(output.dtype)[:, None]  # [heads, 1]
+    gate = torch.tanh(module.get_parameter("gate")).to(output.dtype)[:, None]  # [heads, 1]
     return output + gate * heard.transpose(1, 2), weights
 
 
@@ -78,10 +78,11 @@ class LanguageModel(nn.Module):
         self.first_tuned = num_layers - config.num_tuned_layers
         self.freeze_audio_embeddings = config.tuning.freeze_audio_embeddings
         for layer in self.layers[self.first_tuned :]:
-            tune_linears(layer.self_attn, ATTENTION_LINEARS, BIASED, config.tuning.lora_rank)
-            tune_linears(layer.mlp, MLP_LINEARS, BIASED, config.tuning.lora_rank)
+            tune_linears(layer.get_submodule("self_attn"), ATTENTION_LINEARS, BIASED, config.tuning.lora_rank)
+            tune_linears(layer.get_submodule("mlp"), MLP_LINEARS, BIASED, config.tuning.lora_rank)
         for layer in self.layers[self.first_adapted :]:
-            layer.self_attn.gate = nn.Parameter(torch.zeros(self.llama_config.num_attention_heads))
+            gate = nn.Parameter(torch.zeros(self.llama_config.num_attention_heads))
+            layer.get_submodule("self_attn").register_parameter("gate", gate)
         self.prefix_query = nn.Embedding(config.num_adapted_layers, hidden_size)
         self.audio_embeddings = nn.Embedding(NUM_AUDIO_TOKENS, hidden_size)
         self.audio_head = nn.Linear(hidden_size, NUM_AUDIO_TOKENS, bias=False)
@@ -140,10 +141,10 @@ class LanguageModel(nn.Module):
                 if present is not None and name in present:
                     heard = heard * present[name].to(heard)[:, None, None]
                 vectors = vectors + heard  # [batch, num_queries, hidden]
-            states.append(self._project(layer.self_attn, vectors))
+            states.append(self._project(layer.get_submodule("self_attn"), vectors))
         return states
 
-    def _project(self, attention: nn.Module, vectors: torch.Tensor) -> KeyValue:
+    def _project(self, attention: Any, vectors: torch.Tensor) -> KeyValue:
         """Adapter vectors through the layer's own key and value matrices, without LoRA and rotation."""
         pair = []
         for linear in (attention.k_proj, attention.v_proj):

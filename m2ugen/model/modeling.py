@@ -56,6 +56,7 @@ class M2UGenModel(PreTrainedModel):
     decoder. ``tokenizer`` knows the [AUD] tokens; None where no folder with one is known.
     """
 
+    config: M2UGenConfig
     config_class = M2UGenConfig
     base_model_prefix = "m2ugen"
 
@@ -75,7 +76,7 @@ class M2UGenModel(PreTrainedModel):
             rows, columns = config.decoder.conditioning_shape
             shape = config.projector
             self.projector = OutputProjector(
-                hidden_size, (rows, columns), shape.hidden_size, shape.num_heads, shape.num_layers
+                hidden_size, (rows, columns), shape.hidden_size, shape.num_heads, shape.num_layers, shape.normalise
             )
         self.encoders = nn.ModuleDict()
         self.decoder: Any = None
@@ -126,7 +127,7 @@ class M2UGenModel(PreTrainedModel):
         if self.projector is not None and bool((has_audio := (input_ids == model.vocab_size).any(dim=1)).any()):
             output.conditioning = self.project_audio(input_ids[has_audio], hidden_states[has_audio])
             if targets is not None:
-                wanted = targets * self.config.decoder.target_scale
+                wanted = targets * self.target_scale
                 output.conditioning_error = F.mse_loss(output.conditioning.float(), wanted.float())
         losses = [part for part in (output.cross_entropy, output.conditioning_error) if part is not None]
         output.loss = torch.stack(losses).sum() if losses else None
@@ -147,14 +148,17 @@ class M2UGenModel(PreTrainedModel):
         tokens, as ``generate`` collects them; the training's scale is undone.
         """
         embeddings = self.language_model.audio_embeddings.weight.expand(len(audio_states), -1, -1)
-        return self._project(audio_states, embeddings) / self.config.decoder.target_scale
+        return self._project(audio_states, embeddings) / self.target_scale
 
     def _project(self, hidden_states: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         if self.projector is None:
             raise InputError("this model has no music decoder: it answers in words only")
-        if self.config.projector.normalise:
-            hidden_states = self.language_model.llama.model.norm(hidden_states)
         return self.projector(hidden_states, embeddings)
+
+    @property
+    def target_scale(self) -> float:
+        """How much larger than the decoder's conditioning the projector's output is."""
+        return 1.0 if self.config.decoder is None else self.config.decoder.target_scale
 
     @property
     def stop_ids(self) -> list[int]:
@@ -256,7 +260,7 @@ class M2UGenModel(PreTrainedModel):
         model.load_trained(folder)
         if not llama_options:
             model.language_model.merge_lora()
-            model.to(device=device, dtype=dtype)
+            nn.Module.to(model, device=device, dtype=dtype)
         if int8:
             model.language_model.quantize_for_cpu()
         parts = _parts_folder(config, folder)
@@ -304,7 +308,10 @@ class M2UGenModel(PreTrainedModel):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().to(dtype or tensor.dtype) for name, tensor in self.trained_state().items()}
+        state = {name: tensor.detach().cpu() for name, tensor in self.trained_state().items()}
+        for name, tensor in state.items():
+            if dtype is not None and tensor.is_floating_point() and tensor.abs().max() < torch.finfo(dtype).max:
+                state[name] = tensor.to(dtype)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / BRIDGE, {"format": "pt"})
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]

@@ -21,9 +21,11 @@ class OutputProjector(nn.Module):
         hidden_size: int = 512,
         num_heads: int = 4,
         num_layers: int = 4,
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         num_outputs, output_size = conditioning_shape
+        self.standardise = nn.BatchNorm1d(input_size) if normalise else None
         self.fc = nn.Linear(input_size, hidden_size)
         self.transformer = nn.Transformer(
             d_model=hidden_size,
@@ -41,6 +43,9 @@ class OutputProjector(nn.Module):
         """``hidden_states`` [batch, 8, input_size] are those that predict the [AUD] tokens (one position before
         each), ``embeddings`` of the same shape the tokens' input vectors.
         """
-        source = self.fc(hidden_states + embeddings)
+        states = hidden_states + embeddings
+        if self.standardise is not None:
+            states = self.standardise(states.float().transpose(1, 2)).transpose(1, 2)
+        source = self.fc(states)
         queries = self.queries.expand(source.shape[0], -1, -1)
         return self.output(self.transformer(source, queries))  # [batch, N, D]

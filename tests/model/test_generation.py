@@ -22,7 +22,7 @@ def test_a_batch_equals_its_rows_alone(model: M2UGenModel) -> None:
     features = tiny_features(3)
     sampling = Sampling(max_new_tokens=12, audio="always")
     silent = Sampling(max_new_tokens=5, audio="never")
-    stop = [generate(model.language_model, PROMPTS[:1], model.adapter_states(features), silent).tokens[0][4]]
+    stop = [generate(model.language_model, PROMPTS, model.adapter_states(features), silent).tokens[0][4]]
     together = generate(model.language_model, PROMPTS, model.adapter_states(features), sampling, stop)
     assert together.audio_states is not None
     for row, prompt in enumerate(PROMPTS):

@@ -17,13 +17,13 @@ STAGE_MIXES: dict[str, dict[str, float]] = {  # kind of exchange → share
     "decoder": {"prompt": 0.75, "description": 0.25},
     "instruct": {
         "question": 0.34,
-        "caption": 0.05,
-        "prompt": 0.26,
-        "description": 0.06,
+        "caption": 0.04,
+        "prompt": 0.30,
+        "description": 0.04,
         "edit": 0.12,
         "picture": 0.07,
         "video": 0.05,
-        "picture_caption": 0.03,
+        "picture_caption": 0.02,
         "similar": 0.02,
     },
 }

@@ -29,7 +29,7 @@ EPOCH_BATCHES = 400
 SORTED_BATCHES = 16  # batches that are drawn together and sorted by length, so that little is padded
 VALID_BATCHES = 12
 VOCABULARY_SAMPLE, OTHER_TOKENS = 2000, 1000
-CONDITIONING_WEIGHT = 20.0  # of the mean squared error, whose size is that of a few ones among 400 numbers
+CONDITIONING_WEIGHT = 30.0  # of the mean squared error, whose size is that of a few ones among 400 numbers
 
 
 class DialogueBatches(BatchSource):

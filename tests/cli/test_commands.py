@@ -1,0 +1,128 @@
+"""The commands end to end: results, JSON, exit codes and one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from m2ugen.examples import example
+
+
+def m2ugen(*arguments: str, cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "m2ugen", *arguments],
+        capture_output=True, text=True, cwd=cwd, input=stdin, timeout=300, env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+
+
+def fails_in_one_line(run: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert run.returncode == 2, run.stderr
+    lines = run.stderr.strip().splitlines()
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith("m2ugen: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    run = m2ugen("--help", cwd=tmp_path)
+    assert run.returncode == 0
+    for name in ("ask", "generate", "edit", "chat", "demo", "info", "train", "data"):
+        assert name in run.stdout
+
+
+def test_generate_writes_audio_midi_plan_and_json(tmp_path: Path) -> None:
+    arguments = ["generate", "a fast rock song with electric guitar, bass and drums", "--duration", "5", "--seed", "1"]
+    arguments += ["--output", "a.wav", "--midi", "a.mid", "--save-plan", "plan.json", "--json"]
+    run = m2ugen(*arguments, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout.strip().splitlines()[-1])
+    assert list(told) == ["text", "output", "midi", "duration", "sample_rate", "seed", "model", "seconds"]
+    assert set(told["seconds"]) == {"load", "understand", "generate", "total"}
+    samples, rate = soundfile.read(tmp_path / "a.wav")
+    assert samples.shape[1] == 2 and len(samples) / rate == pytest.approx(5, rel=0.01)
+    assert told["seed"] == 1 and told["duration"] == pytest.approx(5, rel=0.01)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mid", "a.wav", "plan.json"]
+    first = (tmp_path / "a.wav").read_bytes()
+    again = m2ugen(*arguments, "--plan", "plan.json", "--output", "b.flac", "--save-plan", "p2.json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "p2.json").read_text()) == json.loads((tmp_path / "plan.json").read_text())
+    assert m2ugen(*arguments, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.wav").read_bytes() == first
+
+
+def test_generate_puts_music_under_the_video(tmp_path: Path) -> None:
+    import av
+
+    arguments = ["generate", "a soundtrack", "--video", str(example("video")), "--seed", "1", "--output", "v.mp3"]
+    run = m2ugen(*arguments, "--mux", "v.mp4", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        assert container.streams.video and container.streams.audio
+
+
+def test_ask_and_edit(tmp_path: Path) -> None:
+    music = str(example("music"))
+    asked = m2ugen("ask", "Are there drums?", "--music", music, "--json", cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["text"]
+    edited = m2ugen("edit", "make it slower", "--music", music, "--output", "slow.wav", "--seed", "1", cwd=tmp_path)
+    assert edited.returncode == 0, edited.stderr
+    assert len(soundfile.read(tmp_path / "slow.wav")[0]) > len(soundfile.read(music)[0])
+
+
+def test_chat_reads_lines(tmp_path: Path) -> None:
+    run = m2ugen("chat", "--seed", "1", cwd=tmp_path, stdin="/music nothing.wav\n\n/save x.wav\n/quit\n")
+    assert run.returncode == 0, run.stderr
+    assert "there is no file nothing.wav" in run.stderr
+    assert "no music to save" in run.stderr
+
+
+def test_info_tells_the_parts(tmp_path: Path) -> None:
+    run = m2ugen("info", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert told["conditioning_shape"] == [10, 40]
+    assert told["parts"]["language model"] > 1e8
+
+
+@pytest.mark.parametrize("command", ["ask", "edit"])
+def test_bad_music_is_one_line_and_leaves_nothing_behind(command: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is not sound")
+    samples = np.zeros(20000, dtype=np.float32)
+    soundfile.write(tmp_path / "whole.wav", samples, 16000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:30])
+    samples[500] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, 16000, subtype="FLOAT")
+    before = sorted(tmp_path.iterdir())
+    for name in ("missing.wav", "empty.wav", "text.wav", "cut.wav", "nan.wav", "."):
+        output = ["--output", "out.wav"] if command == "edit" else []
+        fails_in_one_line(m2ugen(command, "add drums", "--music", name, *output, cwd=tmp_path))
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_usage_errors(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"version": 1}')
+    fails_in_one_line(m2ugen("generate", cwd=tmp_path), "prompt")
+    fails_in_one_line(m2ugen("generate", "x", "--output", "a.xyz", cwd=tmp_path), ".wav")
+    fails_in_one_line(m2ugen("generate", "x", "--output", "no/such/a.wav", cwd=tmp_path), "does not exist")
+    fails_in_one_line(m2ugen("generate", "x", "--mux", "a.mp4", cwd=tmp_path), "--video")
+    fails_in_one_line(m2ugen("generate", "x", "--duration", "-3", cwd=tmp_path), "duration")
+    fails_in_one_line(m2ugen("generate", "x", "--plan", "plan.json", cwd=tmp_path), "plan")
+    fails_in_one_line(m2ugen("generate", "x", "--model", "nothing", cwd=tmp_path), "nothing")
+    fails_in_one_line(m2ugen("ask", "", cwd=tmp_path), "empty")
+    fails_in_one_line(m2ugen("dance", cwd=tmp_path), "dance")
+
+
+def test_an_output_may_not_overwrite_an_input(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    run = m2ugen("edit", "make it slower", "--music", "a.wav", "--output", "a.wav", cwd=tmp_path)
+    fails_in_one_line(run, "overwrite")

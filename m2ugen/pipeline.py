@@ -253,11 +253,12 @@ class Chat:
     ) -> Reply:
         """Answer one message: in words, with new music, or with a changed version of the last music.
 
-        What it is to be is the language model's choice: an answer that goes on with the [AUD] tokens makes music,
-        and one that opens with the sentence of an edit changes the last music. Raises InputError; a message that
+        An answer that goes on with the [AUD] tokens makes music. One that opens with the sentence of an edit changes
+        the last music, and so does a message that is plainly an edit. Raises InputError; a message that
         failed leaves the conversation as it was.
         """
         from m2ugen.edit.command import parse_phrase
+        from m2ugen.edit.instructions import read_instruction
 
         start = time.perf_counter()
         source = music if music is not None else self._attached_music
@@ -265,11 +266,11 @@ class Chat:
         turn = Turn(checked_text(message), loaded.attached)
         turns = [*self.turns[-MAX_TURNS:], turn]
         understood = self.model._understand(turns, loaded, Sampling(), self.seed)
-        if understood.conditioning is None:
+        if loaded.music is not None and (parse_phrase(understood.text) or read_instruction(message)):
+            reply = self.model._edit(message, understood, loaded, self.seed, start, progress)
+        elif understood.conditioning is None:
             total = time.perf_counter() - start
             reply = Reply(understood.text, seed=self.seed, seconds={"understand": total, "total": total})
-        elif loaded.music is not None and parse_phrase(understood.text) is not None:
-            reply = self.model._edit(message, understood, loaded, self.seed, start, progress)
         else:
             length = checked_duration(duration, loaded.video_duration)
             reply = self.model._compose(understood, length, self.seed, start, progress)

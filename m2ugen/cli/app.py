@@ -28,10 +28,11 @@ OWN_FAULT, USER_FAULT, INTERRUPTED = 1, 2, 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 2 the input or the usage is at fault, 1 a defect of ours."""
-    sys.exit(_run(arguments))
+    sys.exit(run_arguments(arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
+def run_arguments(arguments: list[str] | None) -> int:
+    """Run the command line and return its exit code; errors have become one line on stderr."""
     try:
         code = app(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0

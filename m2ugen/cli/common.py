@@ -114,13 +114,13 @@ class LoadedModel:
     seconds: float
 
 
-def load_model(name: str, soundfont: Path | None = None) -> LoadedModel:
-    """Load a preset, folder or hub id. Raises InputError or MissingWeights."""
+def load_model(name: str, soundfont: Path | None = None, **options: Any) -> LoadedModel:
+    """Load a preset, folder or hub id; ``options`` as for M2UGen.from_pretrained. Raises InputError, MissingWeights."""
     start = time.perf_counter()
     with progress_bar(f"loading {name}"):
         from m2ugen.pipeline import M2UGen
 
-        model = M2UGen.from_pretrained(name, soundfont=soundfont)
+        model = M2UGen.from_pretrained(name, soundfont=soundfont, **options)
     return LoadedModel(model, name, time.perf_counter() - start)
 
 

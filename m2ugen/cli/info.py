@@ -21,7 +21,7 @@ LIBRARIES = ("torch", "transformers", "symusic", "librosa", "av")
 def run(model: common.ModelOption = common.DEFAULT_MODEL, json: common.JsonOption = False) -> None:
     """Show a model's parts, their sizes and where their weights are."""
     with common.quiet_libraries():
-        loaded = common.load_model(model)
+        loaded = common.load_model(model, quantise=None)  # 8-bit matrices hide their sizes
     parts = {
         name: sum(parameter.numel() for parameter in part.parameters()) for name, part in loaded.model.parts().items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,7 @@ m2ugen train nano --stage instruct --data data --output runs/instruct --steps 30
 The same command continues a run that was stopped."""
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """The stages of nano's training, in their order."""
 
     music_encoder = "music-encoder"
@@ -30,6 +30,7 @@ class Stage(str, Enum):
     encoder = "encoder"
     decoder = "decoder"
     instruct = "instruct"
+    projector = "projector"
 
 
 def run(

@@ -18,6 +18,7 @@ _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **restyle.HANDLERS,
 }
 OPERATIONS = tuple(_HANDLERS)
+NEUTRAL_AMOUNT = {"tempo": 100.0}  # per cent; the others change nothing at 0
 HELP = (
     "add, remove, keep only or replace an instrument; change tempo, key, mode, style, mood, energy, length or volume; "
     "fade in or out, repeat, reverse, reverb, echo, filter, telephone, distortion"
@@ -27,12 +28,23 @@ HELP = (
 def resolve(instruction: str, reply: str = "") -> EditCommand:
     """The command of the model's ``reply`` if it begins with a canonical phrase, else what the rules read.
 
-    Raises InputError for an instruction that is no known edit.
+    Where the rules read the instruction too and come to another operation, other targets or the other direction, they
+    win: a small model may write "115 %" for "slower". Raises InputError for an instruction that is no known edit.
     """
-    command = parse_phrase(reply) or read_instruction(instruction)
-    if command is None:
+    said, read = parse_phrase(reply), read_instruction(instruction)
+    if said is None or (read is not None and not _agree(said, read)):
+        said = read
+    if said is None:
         raise InputError(f"cannot tell what to change from {instruction!r}; possible: {HELP}")
-    return command
+    return said
+
+
+def _agree(one: EditCommand, other: EditCommand) -> bool:
+    """Whether two commands mean the same, apart from how much."""
+    if one.operation != other.operation or set(one.targets) != set(other.targets):
+        return False
+    neutral = NEUTRAL_AMOUNT.get(one.operation, 0.0)
+    return ((one.amount or 0.0) > neutral) == ((other.amount or 0.0) > neutral)
 
 
 def apply_edit(

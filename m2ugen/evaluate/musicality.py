@@ -6,6 +6,7 @@ nothing to measure.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -67,7 +68,7 @@ def bar_similarity(notes: np.ndarray, plan: Plan) -> float:
         bar, place = divmod(onset, plan.bar_ticks)
         if bar < plan.bars:
             bars[bar].add((part, place))
-    pairs = [(a, b) for a, b in zip(bars, bars[1:], strict=False) if a or b]
+    pairs = [(a, b) for a, b in itertools.pairwise(bars) if a or b]
     return float(np.mean([len(a & b) / len(a | b) for a, b in pairs])) if pairs else float("nan")
 
 

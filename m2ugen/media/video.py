@@ -263,9 +263,7 @@ def _fit(samples: np.ndarray, length: int, rate: int) -> np.ndarray:
     return fade_end(samples[:, :length], rate)
 
 
-def _copy_with_sound(
-    source: Any, target: Any, samples: np.ndarray, rate: int, codec: str, start: Fraction
-) -> None:
+def _copy_with_sound(source: Any, target: Any, samples: np.ndarray, rate: int, codec: str, start: Fraction) -> None:
     pictures_in = source.streams.video[0]
     pictures_out = target.add_stream_from_template(pictures_in)
     layout = "mono" if samples.shape[0] == 1 else "stereo"

@@ -75,7 +75,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument("clarinet", "woodwind", 71, (71,), 50, 91),
     Instrument("flute", "woodwind", 73, _span(72, 79), 60, 98),
     Instrument("synth lead", "synth", 81, _span(80, 87), 36, 96),
-    Instrument("synth pad", "synth", 89, _span(88, 103) + (55,), 36, 96),
+    Instrument("synth pad", "synth", 89, (*_span(88, 103), 55), 36, 96),
     Instrument("drums", "drums", -1, ()),
 )
 INSTRUMENT_NAMES = tuple(i.name for i in INSTRUMENTS)

@@ -135,5 +135,3 @@ def _viterbi(fit: np.ndarray, change_cost: float) -> list[int]:
     for slot in range(len(fit) - 1, 0, -1):
         path.append(int(back[slot, path[-1]]))
     return path[::-1]
-
-

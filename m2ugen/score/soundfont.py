@@ -48,8 +48,9 @@ def soundfont_path(soundfont: str | Path | None = None) -> Path:
         return path
     with as_file(files("m2ugen") / "assets" / DEFAULT_SOUNDFONT) as path:
         if not path.is_file():
-            raise MissingWeights(f"the bundled SoundFont {DEFAULT_SOUNDFONT} is missing; reinstall m2ugen or set "
-                                 f"{SOUNDFONT_VARIABLE}")
+            raise MissingWeights(
+                f"the bundled SoundFont {DEFAULT_SOUNDFONT} is missing; reinstall m2ugen or set {SOUNDFONT_VARIABLE}"
+            )
         return path
 
 

@@ -8,6 +8,7 @@ from transformers import DynamicCache
 
 from m2ugen.model.language_model import IGNORED, LanguageModel
 from m2ugen.model.modeling import M2UGenModel
+from m2ugen.model.quantize import Int8Linear
 from tests.model.tiny import VOCABULARY, tiny_config, tiny_features, tiny_model
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
@@ -105,6 +106,23 @@ def test_8_bit_weights_stay_near() -> None:
     model.language_model.quantize_for_cpu()
     after = model.language_model(ids, model.adapter_states(features))
     assert torch.nn.functional.cosine_similarity(before, after, dim=-1).min() > 0.99
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("vnni", sorted({False, torch.cpu._is_vnni_supported()}))
+def test_8_bit_rows_of_very_different_height_keep_their_precision(vnni: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
+    generator = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(64, 48)
+    torch.nn.init.normal_(linear.weight, generator=generator)
+    int8 = Int8Linear.from_linear(linear)
+    steps = linear.weight.abs().amax(dim=1, keepdim=True) / 127
+    linear.weight.copy_(torch.round(linear.weight / steps) * steps)  # what is left is the activations' rounding
+    states = torch.randn(2, 5, 64, generator=generator)
+    states[:, 0] *= 1000
+    states[:, 1] = 0
+    error = (int8(states) - linear(states)).norm(dim=-1) / linear(states).norm(dim=-1)
+    assert error.max() < 1e-3
 
 
 def test_cross_entropy_counts_labelled_positions_only(model: M2UGenModel) -> None:

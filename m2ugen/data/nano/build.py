@@ -140,8 +140,11 @@ class Library:
 
     def draw(self, split: str, genre: str, metre: str, mode: str, rng: np.random.Generator) -> Song | None:
         """A song for a genre in a metre, for preference in ``mode``; None where no collection has one."""
-        weights = {name: weight for name, weight in SOURCES.get(genre, OTHER_SOURCES).items()
-                   if self.songs.get((split, name, metre))}
+        weights = {
+            name: weight
+            for name, weight in SOURCES.get(genre, OTHER_SOURCES).items()
+            if self.songs.get((split, name, metre))
+        }
         if not weights:
             return None
         shares = np.array(list(weights.values()))

@@ -82,7 +82,7 @@ def read_tune(tune: str, work: str) -> Song | None:
 
 def _notes(text: str, fifths: int, unit: Fraction, bar: Fraction) -> np.ndarray:
     """The tune's notes in ticks; an upbeat is placed at the end of the first bar."""
-    signature = dict.fromkeys(SHARPS[:max(fifths, 0)], 1) | dict.fromkeys(FLATS[:max(-fifths, 0)], -1)
+    signature = dict.fromkeys(SHARPS[: max(fifths, 0)], 1) | dict.fromkeys(FLATS[: max(-fifths, 0)], -1)
     rows: list[list[Fraction | int]] = []
     position, bar_start, tuplet = Fraction(0), Fraction(0), (0, Fraction(1))
     accidentals: dict[str, int] = {}

@@ -27,8 +27,15 @@ ESTIMATED = {"maj": 0.0, "min": 0.0, "7": 0.08, "min7": 0.16, "maj7": 0.22, "dim
 # How welcome a degree is where only a tune is given and its harmony must be guessed.
 DEGREES = {
     "major": {(0, "maj"): 0.35, (7, "maj"): 0.22, (7, "7"): 0.24, (5, "maj"): 0.22, (9, "min"): 0.08, (2, "min"): 0.08},
-    "minor": {(0, "min"): 0.35, (7, "maj"): 0.20, (7, "7"): 0.20, (5, "min"): 0.20, (8, "maj"): 0.10, (3, "maj"): 0.10,
-              (10, "maj"): 0.10},
+    "minor": {
+        (0, "min"): 0.35,
+        (7, "maj"): 0.20,
+        (7, "7"): 0.20,
+        (5, "min"): 0.20,
+        (8, "maj"): 0.10,
+        (3, "maj"): 0.10,
+        (10, "maj"): 0.10,
+    },
 }
 TO_MINOR = {4: 3, 9: 8, 11: 10}
 TO_MAJOR = {3: 4, 8: 9, 10: 11}

@@ -160,9 +160,7 @@ def _key(notes: np.ndarray, fifths: int) -> tuple[int, str]:
     return max(candidates, key=lambda key: scores[key] + 0.3 * (key[0] == last))
 
 
-def _notes(
-    events: list[list[tuple[Fraction, int, Fraction, bool]]], measures: list[Measure], ticks: int
-) -> np.ndarray:
+def _notes(events: list[list[tuple[Fraction, int, Fraction, bool]]], measures: list[Measure], ticks: int) -> np.ndarray:
     """Notes of consecutive measures in ticks, ties joined; velocities follow the metre and the line's contour."""
     rows: list[list[int]] = []
     sounding: dict[int, int] = {}  # pitch → row that a tie can prolong

@@ -176,15 +176,21 @@ def _split(score: Score, groove: Groove, starts: list[int], requests: list[Reque
     tracks = []
     for track in score.tracks:
         notes = track.notes.numpy()
-        columns = (notes["time"] * scale, np.zeros(len(notes["time"])), notes["pitch"], notes["duration"] * scale,
-                   notes["velocity"])
+        columns = (
+            notes["time"] * scale,
+            np.zeros(len(notes["time"])),
+            notes["pitch"],
+            notes["duration"] * scale,
+            notes["velocity"],
+        )
         tracks.append((track, np.stack(columns, axis=1)))
     pieces: list[list[BandPart]] = []
     for start, request in zip(starts, requests, strict=True):
         begin = start * mma_bar
         length = sum(len(chords) for chords, _ in request.sections) // slots * mma_bar
-        inside = [(track, rows[(rows[:, 0] >= begin - 1.5) & (rows[:, 0] < begin + length - 1.5)])
-                  for track, rows in tracks]
+        inside = [
+            (track, rows[(rows[:, 0] >= begin - 1.5) & (rows[:, 0] < begin + length - 1.5)]) for track, rows in tracks
+        ]
         joined = np.concatenate([rows[:, 0] for _, rows in inside]) - begin
         snapped = np.maximum(snap(joined, compound=groove.metre == "6/8"), 0)
         parts, offset = [], 0

@@ -58,8 +58,11 @@ def _key_spans(times: np.ndarray, bars: np.ndarray, keys: list[list[str]]) -> It
     """Bar ranges (start, stop, key label) with one key; bars across a change of key belong to none."""
     for begin, end, label in ((float(k[0]), float(k[1]), k[2]) for k in keys):
         first, last = label == keys[0][2], float(end) == float(keys[-1][1])
-        inside = [i for i, b in enumerate(bars) if (times[b] >= begin - 0.1 or first)
-                  and (times[min(b + 3, len(times) - 1)] <= end + 0.1 or last)]
+        inside = [
+            i
+            for i, b in enumerate(bars)
+            if (times[b] >= begin - 0.1 or first) and (times[min(b + 3, len(times) - 1)] <= end + 0.1 or last)
+        ]
         if inside:
             yield inside[0], inside[-1] + 1, label
 

@@ -69,8 +69,10 @@ _THREE = {
 _SIX = {  # beats and span as in Groove
     "rock": ((4, 2, "rock-128:Rock128 rock-128:Rock128Plain"),),
     "pop": ((4, 2, "ballad68:Ballad68"), (6, 1, "casio/68ballad:68Ballad")),
-    "ballad": ((4, 2, "ballad128:Ballad128 ballad68:Ballad68"),
-               (6, 1, "casio/68ballad:68Ballad arpeggio68:Arpeggio68")),
+    "ballad": (
+        (4, 2, "ballad128:Ballad128 ballad68:Ballad68"),
+        (6, 1, "casio/68ballad:68Ballad arpeggio68:Arpeggio68"),
+    ),
     "jazz": ((6, 1, "68swing:68Swing 68swing:68Swing1"),),
     "blues": ((6, 1, "blues68:Blues68 blues68:Blues68Walk"), (4, 2, "blues128:Blues128")),
     "country": ((6, 1, "arpeggio68:Arpeggio68"), (4, 2, "ballad68:Ballad68")),

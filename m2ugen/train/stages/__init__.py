@@ -26,6 +26,7 @@ STAGES: dict[str, str] = {
     "encoder": "m2ugen.train.stages.bridge:build",
     "decoder": "m2ugen.train.stages.bridge:build",
     "instruct": "m2ugen.train.stages.bridge:build",
+    "projector": "m2ugen.train.stages.projector:build",
 }
 
 

@@ -161,6 +161,31 @@ def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
     return hits
 
 
+def load_material(
+    preset: str, data: Path, init: Path | None, seed: int, mix: Mapping[str, float], corpora: str | None
+) -> tuple[M2UGenModel, DialogueBatches, DialogueBatches]:
+    """The model to train and its dialogues for training and validation; ``mix`` maps kinds of exchange to shares.
+
+    ``corpora`` names the folder with people's descriptions (None: none are used). Raises InputError where material is
+    missing.
+    """
+    model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
+    descriptions = [] if corpora is None else read_descriptions(Path(corpora))
+    cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
+    encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
+    shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
+    found = []
+    for split, texts, batches in (
+        ("train", descriptions[cut:], EPOCH_BATCHES),
+        ("valid", descriptions[:cut], VALID_BATCHES),
+    ):
+        pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
+        recordings = load_recordings(data / "recordings", split)
+        source = DialogueSource(recordings, pieces, texts, mix, seed if split == "train" else seed + 1)
+        found.append(DialogueBatches(source, model.tokenizer, shapes, batches))
+    return model, found[0], found[1]
+
+
 def build(
     preset: str, data: Path, init: Path | None, seed: int, groups: str, corpora: str | None = None, **mix: float
 ) -> BridgeTask:
@@ -168,20 +193,5 @@ def build(
 
     ``mix`` overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
     """
-    model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
-    descriptions = [] if corpora is None else read_descriptions(Path(corpora))
-    cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
-    encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
-    shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
-    sources = {}
-    for split, texts in (("train", descriptions[cut:]), ("valid", descriptions[:cut])):
-        pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
-        recordings = load_recordings(data / "recordings", split)
-        shares = {**STAGE_MIXES[groups], **mix}
-        sources[split] = DialogueSource(recordings, pieces, texts, shares, seed if split == "train" else seed + 1)
-    return BridgeTask(
-        model,
-        groups,
-        DialogueBatches(sources["train"], model.tokenizer, shapes),
-        DialogueBatches(sources["valid"], model.tokenizer, shapes, batches=VALID_BATCHES),
-    )
+    model, train, valid = load_material(preset, data, init, seed, {**STAGE_MIXES[groups], **mix}, corpora)
+    return BridgeTask(model, groups, train, valid)

@@ -47,7 +47,9 @@ PLAIN_NAMES: dict[str, tuple[str, ...]] = {  # other good names for an instrumen
     "synth pad": ("pads", "warm pad", "synth pads"),
     "drums": ("drums", "drum kit", "percussion", "beats", "a drum beat", "drum set"),
 }
-ODD_WORDS = frozenset(["ticking", "airy", "balanced", "motionless", "placid", "barely", "there", "loud", "party", "glad", "minuet"])
+ODD_WORDS = frozenset(
+    ["ticking", "airy", "balanced", "motionless", "placid", "barely", "there", "loud", "party", "glad", "minuet"]
+)
 
 
 @dataclass(frozen=True)

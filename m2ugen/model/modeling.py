@@ -211,8 +211,8 @@ class M2UGenModel(PreTrainedModel):
         """A folder written by ``save_pretrained``, or a hub id. Raises InputError and MissingWeights.
 
         ``device`` ("cpu"), ``dtype`` (fp32 on the CPU, bf16 elsewhere), ``quantise``: None, "int8" (CPU; decoding
-        about three times as fast), or "auto", which is "int8" on a CPU without a dtype. ``quantization_config``
-        and ``device_map`` go to transformers for the language model (4- and 8-bit weights on a GPU, offload).
+        about twice as fast), or "auto", which is "int8" on a CPU without a dtype. Further options,
+        such as ``quantization_config`` for 4- and 8-bit weights on a GPU, go to transformers for the language model.
         """
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
@@ -258,7 +258,12 @@ class M2UGenModel(PreTrainedModel):
         with torch.random.fork_rng(devices=[]):
             model = cls(config, _load_llama(config, folder, dtype, **llama_options))
         model.load_trained(folder)
-        if not llama_options:
+        if llama_options:  # transformers has placed the language model; what is added follows
+            trained = model.trained_state()
+            for name, parameter in model.named_parameters():
+                if name in trained:
+                    parameter.data = parameter.data.to(device=device, dtype=dtype)
+        else:
             model.language_model.merge_lora()
             nn.Module.to(model, device=device, dtype=dtype)
         if int8:

@@ -43,6 +43,13 @@ class Reply:
         return self.audio.shape[-1] / self.sample_rate
 
     @property
+    def sound(self) -> tuple[np.ndarray, int]:
+        """The audio and its sample rate. Raises InputError when the reply is text only."""
+        if self.audio is None or self.sample_rate is None:
+            raise InputError("this reply has no audio; use generate or edit to make music")
+        return self.audio, self.sample_rate
+
+    @property
     def score(self) -> Score | None:
         """The music as a symusic Score, or None when there are no notes."""
         if self.notes is None or self.plan is None:
@@ -58,9 +65,7 @@ class Reply:
         """
         from m2ugen.media.audio import save_audio
 
-        if self.audio is None or self.sample_rate is None:
-            raise InputError("this reply has no audio to save; use generate or edit to make music")
-        return save_audio(path, self.audio, self.sample_rate)
+        return save_audio(path, *self.sound)
 
     def save_midi(self, path: str | Path) -> Path:
         """Write the notes as a MIDI file. Raises InputError when the reply has no notes."""

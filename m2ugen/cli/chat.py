@@ -90,7 +90,13 @@ def _turn(
     line: str, chat: Chat, attached: dict[str, Path], folder: Path, loaded: common.LoadedModel, json: bool
 ) -> None:
     with common.progress_bar("thinking") as progress:
-        reply = chat.send(line, **attached, progress=progress)
+        reply = chat.send(
+            line,
+            music=attached.get("music"),
+            image=attached.get("image"),
+            video=attached.get("video"),
+            progress=progress,
+        )
     path = None
     if reply.audio is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ def run(
         if mux is not None and video is not None:
             from m2ugen.media.video import mux_audio
 
-            mux_audio(video, reply.audio, reply.sample_rate, mux)
+            mux_audio(video, *reply.sound, mux)
     if json:
         common.print_json(common.result(reply, loaded, output, midi))
         return

@@ -66,7 +66,7 @@ class Demo:
         video = example("video")
         reply = self.model.generate("a soundtrack for this video", video=video, seed=SEED)
         muxed = self.folder / "video-with-music.mp4"
-        mux_audio(video, reply.audio, reply.sample_rate, muxed)
+        mux_audio(video, *reply.sound, muxed)
         command = f'm2ugen generate "a soundtrack for this video" --video {video.name} --mux {muxed.name}'
         card = self._card("Music from a video", command, "video", reply)
         card.video = muxed
@@ -88,7 +88,7 @@ class Demo:
         listen = reply.save(self.folder / f"{name}.mp3")
         card = Card(title, command, reply.text, plan=self.describe(reply), given=given or [], audio=listen)
         picture = self.folder / f"{name}-spectrogram.png"
-        spectrogram(reply.audio, reply.sample_rate).save(picture)
+        spectrogram(*reply.sound).save(picture)
         card.pictures.append(("spectrogram", picture))
         if reply.notes is not None and reply.plan is not None:
             card.midi = reply.save_midi(self.folder / f"{name}.mid")

@@ -83,7 +83,7 @@ class DialogueSource:
         return getattr(self, f"_{kind}")(rng)
 
     def _recording(self, rng: np.random.Generator) -> Recording:
-        return self.recordings[rng.integers(len(self.recordings))]
+        return self.recordings[int(rng.integers(len(self.recordings)))]
 
     def _question(self, rng: np.random.Generator) -> Dialogue:
         recording = self._recording(rng)
@@ -96,11 +96,11 @@ class DialogueSource:
         return Dialogue("caption", question, answer, music=recording.features)
 
     def _prompt(self, rng: np.random.Generator) -> Dialogue:
-        prompt, asked, reply = prompts.sample_prompt(rng, self.pieces[rng.integers(len(self.pieces))])
+        prompt, asked, reply = prompts.sample_prompt(rng, self.pieces[int(rng.integers(len(self.pieces)))])
         return Dialogue("prompt", prompt, reply, target=asked.to_conditioning())
 
     def _description(self, rng: np.random.Generator) -> Dialogue:
-        text = self.descriptions[rng.integers(len(self.descriptions))]
+        text = self.descriptions[int(rng.integers(len(self.descriptions)))]
         prompt, asked, reply = prompts.prompt_from_description(rng, text)
         return Dialogue("description", prompt, reply, target=asked.to_conditioning())
 

@@ -18,7 +18,7 @@ import numpy as np
 from m2ugen.data.nano.degrade import degrade
 from m2ugen.data.nano.shards import Arrangement, read_shards
 from m2ugen.errors import InputError
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, MULTI_SLOTS, Attributes
 from m2ugen.score.notes import DURATION, ONSET, PART
 from m2ugen.score.plan import Plan
 
@@ -155,10 +155,10 @@ def _write_shard(
     rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
     facts = []
     while len(facts) < size:
-        plan, notes = window_of(arrangements[rng.integers(len(arrangements))], rng)
+        plan, notes = window_of(arrangements[int(rng.integers(len(arrangements)))], rng)
         if len(notes) < 8:
             continue
-        mono = play(plan, notes, fonts[rng.integers(len(fonts))], rng)
+        mono = play(plan, notes, fonts[int(rng.integers(len(fonts)))], rng)
         if not np.isfinite(mono).all():  # a font's filter can become unstable
             continue
         heard = resample(mono[None], RENDER_RATE, encoder.sample_rate)[0]
@@ -175,7 +175,8 @@ def _write_shard(
         )
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez_compressed(file, facts=np.array(json.dumps(facts)), **{k: np.stack(v) for k, v in rows.items()})
+        arrays: dict[str, Any] = {name: np.stack(values) for name, values in rows.items()}
+        np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
     os.replace(partial, path)
 
 
@@ -189,8 +190,10 @@ def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list
             for name in FEATURES:
                 rows[name].append(data[name].astype(np.float32))
             for fact in json.loads(str(data["facts"])):
-                values = fact.pop("attributes")
-                truths.append(Attributes(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}))
+                values: dict[str, Any] = fact.pop("attributes")
+                for name in MULTI_SLOTS:
+                    values[name] = tuple(values[name])
+                truths.append(Attributes(**values))
                 extras.append(fact)
     if not truths:
         raise InputError(f"there are no recordings {split}-NNNN.npz in {folder}; run: m2ugen data nano")

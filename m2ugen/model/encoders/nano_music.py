@@ -177,6 +177,11 @@ class Ear(nn.Module):
         logits["tempo"] = self.tempo(tempogram)[:, 0] + self.tempo_prior(trunk)
         return logits
 
+    def standardise_by(self, inputs: torch.Tensor) -> None:
+        """Take mean and spread of the trunk's inputs [clips, inputs]."""
+        self.mean: torch.Tensor = inputs.mean(dim=0)
+        self.scale: torch.Tensor = inputs.std(dim=0).clamp(min=1e-3)
+
     @staticmethod
     def inputs(tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
         """What the trunk reads, before standardisation: [batch, inputs]."""

@@ -107,8 +107,11 @@ class DialogueBatches(BatchSource):
 class BridgeTask(Task):
     """Trains the parameter groups of ``stage`` ("encoder", "decoder" or "instruct") of a whole model."""
 
+    model: M2UGenModel
+
     def __init__(self, model: M2UGenModel, stage: str, train: DialogueBatches, valid: DialogueBatches) -> None:
         self.name, self.model, self.source, self.valid = stage, model, train, valid
+        self.target_scale = model.config.decoder.target_scale if model.config.decoder is not None else 1.0
         self.candidates = train.answer_tokens(model.language_model.vocab_size)
         model.train_only(stage)
 
@@ -116,6 +119,7 @@ class BridgeTask(Task):
         labels = batch["labels"]
         said = labels[(labels != IGNORED) & (labels < self.model.language_model.vocab_size)]
         output = self._forward(batch, torch.cat([self.candidates, said]).unique())
+        assert output.cross_entropy is not None  # labels were given
         figures = {"cross_entropy": float(output.cross_entropy.detach())}
         if output.conditioning_error is None:
             return output.cross_entropy, figures
@@ -135,10 +139,11 @@ class BridgeTask(Task):
         for index in range(len(self.valid)):
             batch = self.valid[index]
             output = self._forward(batch)
+            assert output.cross_entropy is not None  # labels were given
             loss = float(output.cross_entropy)
-            if output.conditioning_error is not None:
+            if output.conditioning_error is not None and output.conditioning is not None:
                 loss += CONDITIONING_WEIGHT * float(output.conditioning_error)
-                guesses = output.conditioning.numpy() / self.model.config.decoder.target_scale
+                guesses = output.conditioning.numpy() / self.target_scale
                 for guess, truth in zip(guesses, batch["targets"].numpy(), strict=True):
                     for name, hit in slot_hits(guess, truth).items():
                         correct.setdefault(name, []).append(hit)

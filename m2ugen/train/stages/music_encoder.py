@@ -81,6 +81,7 @@ class MusicEncoderTask(Task):
     """The Ear's cross-entropies; features of clips whose tonic is turned at random keep key and mode apart."""
 
     name = "music-encoder"
+    model: Ear
 
     def __init__(self, data: Path, seed: int) -> None:
         self.model = Ear()
@@ -88,8 +89,7 @@ class MusicEncoderTask(Task):
         features, truths, _ = load_features(folder, "train")
         tensors = {name: torch.from_numpy(values) for name, values in features.items()}
         inputs = Ear.inputs(tensors["tempogram"], tensors["statistics"], tensors["tags"])
-        self.model.mean.copy_(inputs.mean(dim=0))
-        self.model.scale.copy_(inputs.std(dim=0).clamp(min=1e-3))
+        self.model.standardise_by(inputs)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in self.model.parameters():

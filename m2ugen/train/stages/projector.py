@@ -41,12 +41,14 @@ class ProjectorTask(Task):
     """Mean squared error between the projected states and the conditioning."""
 
     name = "projector"
+    model: M2UGenModel
 
     def __init__(self, model: M2UGenModel, train: DialogueBatches, valid: DialogueBatches, seed: int) -> None:
         self.model = model.requires_grad_(False).eval()
-        self.source = StateBatches(*keep_states(model, train), seed)
+        states, targets = keep_states(model, train)
+        self.source = StateBatches(states, targets, seed)
         self.valid_states, self.valid_targets = keep_states(model, valid)
-        self.spread = self.source.states.std(dim=(0, 1))
+        self.spread = states.std(dim=(0, 1))
         if model.projector is not None:
             model.projector.requires_grad_(True)
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (lists of phrases read best in a row)
 """The pieces that texts about music are made of: each says some attributes and knows which."""
 
 from __future__ import annotations

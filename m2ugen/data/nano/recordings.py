@@ -153,7 +153,7 @@ def _write_shard(
     from m2ugen.media.audio import resample
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
-    facts = []
+    facts: list[dict[str, Any]] = []
     while len(facts) < size:
         plan, notes = window_of(arrangements[int(rng.integers(len(arrangements)))], rng)
         if len(notes) < 8:

@@ -1,0 +1,132 @@
+"""nano's music encoder: measured features on sounds whose answer is known, and the encoder's shape and symmetries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from m2ugen.errors import MissingWeights
+from m2ugen.model.encoders import front_end
+from m2ugen.model.encoders.base import Encoder
+from m2ugen.model.encoders.musicnn import NUM_MELS, PATCH_FRAMES, Musicnn
+from m2ugen.model.encoders.nano_music import HEADS, MAX_PATCHES, NanoMusicEncoder, read_heads
+from m2ugen.score.attributes import TEMPOS
+from m2ugen.weights import packaged_folder
+
+RATE = front_end.SAMPLE_RATE
+
+
+@pytest.fixture(scope="module")
+def encoder() -> NanoMusicEncoder:
+    return NanoMusicEncoder.from_folder(packaged_folder("nano"))
+
+
+def chord(*pitches: int, seconds: float = 4.0) -> np.ndarray:
+    time = np.arange(int(seconds * RATE)) / RATE
+    partials = [np.sin(2 * np.pi * 440 * 2 ** ((p - 69) / 12) * h * time) / h for p in pitches for h in (1, 2, 3)]
+    return (0.2 * np.sum(partials, axis=0) / len(pitches)).astype(np.float32)
+
+
+def clicks(bpm: float, seconds: float = 12.0) -> np.ndarray:
+    sound = np.random.default_rng(0).normal(0, 1e-4, int(seconds * RATE)).astype(np.float32)
+    burst = np.random.default_rng(1).normal(0, 0.3, 400) * np.exp(-np.arange(400) / 80)
+    for start in np.arange(0, len(sound) - 400, 60 / bpm * RATE).astype(int):
+        sound[start : start + 400] += burst
+    return sound.astype(np.float32)
+
+
+def test_pitch_classes_of_a_chord() -> None:
+    rows = front_end.chroma_features(chord(60, 64, 67))
+    assert rows.shape == (front_end.CHROMA_ROWS, 12)
+    assert set(np.argsort(rows[0])[-3:]) == {0, 4, 7}
+    assert rows[4].argmax() == 0  # a major triad on C
+    assert front_end.chroma_features(chord(62, 65, 69))[5].argmax() == 2  # a minor one on D
+
+
+def test_transposing_turns_the_rows() -> None:
+    low, high = (front_end.chroma_features(chord(*(p + shift for p in (60, 64, 67)))) for shift in (0, 3))
+    sounding = [0, 2, 4, 6, 7, 8]  # there is no bass, and no minor triad
+    assert np.abs(np.roll(low, 3, axis=1) - high)[sounding].max() < 0.2
+
+
+@pytest.mark.parametrize("bpm", [60.0, 92.0, 140.0])
+def test_onsets_repeat_at_the_tempo(bpm: float) -> None:
+    rows = front_end.tempo_features(front_end.log_mel(clicks(bpm)))
+    beat = rows[front_end.PERIODS.index(1.0) - len(front_end.PERIODS)]  # of the band that holds everything
+    assert TEMPOS[beat.argmax()] == pytest.approx(bpm, rel=0.06)
+
+
+def test_silence_has_finite_features() -> None:
+    silence = np.zeros(RATE * 4, dtype=np.float32)
+    mel = front_end.log_mel(silence)
+    for features in (
+        front_end.chroma_features(silence),
+        front_end.tempo_features(mel),
+        front_end.statistics(silence, mel),
+    ):
+        assert np.isfinite(features).all()
+
+
+def test_log_mel_equals_librosa() -> None:
+    librosa = pytest.importorskip("librosa")
+    sound = chord(60, 67)
+    power = librosa.feature.melspectrogram(y=sound, sr=RATE, n_fft=512, hop_length=256, n_mels=96)
+    assert np.abs(np.log10(10000 * power.T + 1) - front_end.log_mel(sound)).max() < 1e-3
+
+
+def test_tagger_shapes_and_batches() -> None:
+    tagger = Musicnn().eval()
+    patches = torch.rand(2, PATCH_FRAMES, NUM_MELS)
+    with torch.inference_mode():
+        dense, tags = tagger(patches)
+        alone, _ = tagger(patches[1:])
+    assert dense.shape == (2, 200) and tags.shape == (2, 50)
+    assert torch.allclose(dense[1:], alone, atol=1e-5)
+
+
+def test_encoder_follows_the_protocol(encoder: NanoMusicEncoder) -> None:
+    assert isinstance(encoder, Encoder)
+    sounds = [chord(60, 64, 67), clicks(120, 40.0), np.zeros(100, dtype=np.float32)]
+    prepared = [encoder.prepare(sound) for sound in sounds]
+    assert [int(p["patch_mask"].sum()) for p in prepared] == [1, 3, 1]
+    assert prepared[0]["patches"].shape[0] == MAX_PATCHES
+    with torch.inference_mode():
+        together = encoder(**{name: torch.stack([p[name] for p in prepared]) for name in prepared[0]})
+        alone = encoder(**{name: value[None] for name, value in prepared[1].items()})
+    assert together.shape == (3, encoder.num_tokens, encoder.dim)
+    assert torch.isfinite(together).all()
+    assert torch.allclose(together[1:2], alone, atol=1e-4)
+
+
+def test_tokens_hold_probabilities_in_their_own_dimensions(encoder: NanoMusicEncoder) -> None:
+    with torch.inference_mode():
+        hidden = encoder(**{name: value[None] for name, value in encoder.prepare(chord(57, 60, 64)).items()})
+    heads = read_heads(hidden)
+    for name, size in HEADS.items():
+        assert heads[name].shape == (1, size)
+        if name != "instruments":
+            assert float(heads[name].sum()) == pytest.approx(1.0, abs=1e-4)
+    assert (hidden[0] != 0).sum(dim=0).max() == 1  # no dimension serves two tokens
+
+
+def test_key_and_mode_follow_a_transposition(encoder: NanoMusicEncoder) -> None:
+    """What the key network learnt in one key holds in all, by construction."""
+    features = {name: value[None] for name, value in encoder.prepare(chord(57, 60, 64)).items()}
+    with torch.inference_mode():
+        tags = encoder.tags(features["patches"], features["patch_mask"])
+        before = encoder.ear(features["chroma"], features["tempogram"], features["statistics"], tags)
+        turned = encoder.ear(features["chroma"].roll(5, dims=2), features["tempogram"], features["statistics"], tags)
+    assert torch.allclose(before["tonic"].roll(5, dims=1), turned["tonic"], atol=1e-4)
+    assert torch.allclose(before["mode"], turned["mode"], atol=1e-4)
+
+
+def test_save_and_load(encoder: NanoMusicEncoder, tmp_path: Path) -> None:
+    encoder.save(tmp_path)
+    again = NanoMusicEncoder.from_folder(tmp_path)
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value.float(), again.state_dict()[name].float()), name
+    with pytest.raises(MissingWeights):
+        NanoMusicEncoder.from_folder(tmp_path / "nothing")

@@ -32,6 +32,7 @@ DEFAULT_DURATION = 30.0  # seconds
 MIN_DURATION, MAX_DURATION = 1.0, 600.0
 MAX_TEXT = 4000  # characters of a question or prompt
 MAX_SEED = 2**31
+Source = Literal["refined", "projected", "caption"]  # of the decoder's conditioning
 MAX_TURNS = 6  # earlier turns that the language model is shown
 
 
@@ -104,14 +105,16 @@ class M2UGen:
         seed: int | None = None,
         guidance_scale: float | None = None,
         plan: Plan | None = None,
-        conditioning: Literal["projected", "caption"] = "projected",
+        conditioning: Source = "refined",
         progress: Progress | None = None,
     ) -> Reply:
         """Make ``duration`` seconds of music (default: the video's length, else 30).
 
         ``plan`` is played instead of one that the decoder would write. ``conditioning`` is "projected" (the [AUD]
-        states drive the decoder) or "caption" (the decoder's own text encoder reads the reply, as in the published
-        implementation). Without ``seed`` a random one is drawn and reported. Raises InputError.
+        states alone drive the decoder), "refined" (what the reply says in so many words, a tempo say, counts as said;
+        the [AUD] states decide the rest; the same as "projected" for a decoder that cannot do this) or "caption" (the
+        decoder's own text encoder reads the reply, as in the published implementation). Without ``seed`` a random one
+        is drawn and reported. Raises InputError.
         """
         start = time.perf_counter()
         seed = checked_seed(seed)
@@ -140,14 +143,16 @@ class M2UGen:
         """A conversation that remembers its turns and the last music."""
         return Chat(self, checked_seed(seed))
 
-    def conditioning(self, prompt: str, music: Any = None, image: Any = None, video: Any = None) -> torch.Tensor:
-        """The decoder's conditioning [1, N, D] that a request leads to, without making the music."""
+    def conditioning(
+        self, prompt: str, music: Any = None, image: Any = None, video: Any = None, source: Source = "refined"
+    ) -> torch.Tensor:
+        """The decoder's conditioning [1, N, D] that a request leads to, without making the music; ``source`` as
+        ``conditioning`` of ``generate``.
+        """
         loaded = self.processor.load(music=music, image=image, video=video)
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), None)
-        if understood.conditioning is None:
-            raise InputError("this model makes no music")
-        return understood.conditioning
+        return self._conditioning(understood, source)
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """The parts of the model by name, those that have weights."""
@@ -191,6 +196,19 @@ class M2UGen:
             return Understanding(text, None)
         return Understanding(text, model.conditioning(written.audio_states))
 
+    def _conditioning(self, understood: Understanding, source: Source) -> torch.Tensor:
+        """What drives the decoder, [1, N, D]. Raises InputError for a model that makes no music."""
+        state, decoder = understood.conditioning, self.model.decoder
+        if state is None:
+            raise InputError("this model makes no music; use ask")
+        if source == "caption":
+            return torch.as_tensor(decoder.encode_text([understood.text]))
+        if source == "refined" and hasattr(decoder, "refine"):
+            return torch.as_tensor(decoder.refine(state, understood.text))
+        if source not in ("projected", "refined"):
+            raise InputError(f"conditioning must be 'refined', 'projected' or 'caption', not {source!r}")
+        return state
+
     def _compose(
         self,
         understood: Understanding,
@@ -198,11 +216,11 @@ class M2UGen:
         seed: int,
         start: float,
         progress: Progress | None,
-        conditioning: Literal["projected", "caption"] = "projected",
+        conditioning: Source = "refined",
         **options: Any,
     ) -> Reply:
         decoder = self.model.decoder
-        state = understood.conditioning if conditioning == "projected" else decoder.encode_text([understood.text])
+        state = self._conditioning(understood, conditioning)
         listened = time.perf_counter()
         music = decoder.generate(state, duration, seed=seed, progress=progress, **options)
         return music_reply(understood.text, music, seed, start, listened)

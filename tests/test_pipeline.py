@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from m2ugen.errors import InputError
 from m2ugen.evaluate.controls import heard
@@ -61,8 +62,19 @@ def test_caption_conditioning_reads_the_reply(nano: M2UGen) -> None:
 
 
 def test_audio_states_carry_the_request(nano: M2UGen) -> None:
-    found = attributes_from_conditioning(nano.conditioning(ROCK)[0].numpy())
+    found = attributes_from_conditioning(nano.conditioning(ROCK, source="projected")[0].numpy())
     assert found.mode == "minor" and found.genre == "rock" and "drums" in found.instruments
+
+
+def test_words_of_the_reply_count_as_said(nano: M2UGen) -> None:
+    decoder = nano.model.decoder
+    silent = torch.zeros(1, *decoder.conditioning_shape)
+    silent[..., 0] = 1.0
+    found = attributes_from_conditioning(
+        decoder.refine(silent, "Here is a jazz piece at 92 bpm with piano.")[0].numpy()
+    )
+    assert found.genre == "jazz" and found.tempo == pytest.approx(92, rel=0.05) and found.instruments == ("piano",)
+    assert torch.equal(decoder.refine(silent, "Here is some music."), silent)
 
 
 def test_all_modalities_together(nano: M2UGen) -> None:

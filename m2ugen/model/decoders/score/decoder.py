@@ -20,7 +20,7 @@ from m2ugen.model.decoders.score.performer import perform
 from m2ugen.model.decoders.score.plan_sampler import write_plan
 from m2ugen.model.decoders.score.plan_writer import PlanWriter
 from m2ugen.model.decoders.score.storage import PLAYER, WRITER, load_half, read_config, store_half
-from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, Attributes
+from m2ugen.score.attributes import MULTI_SLOTS, NUM_SLOTS, SLOT_DIM, SLOT_NAMES, Attributes
 from m2ugen.score.plan import Plan
 
 COMPOSING_SHARE = 0.8  # of the time that generation takes
@@ -75,6 +75,17 @@ class ScoreDecoder(nn.Module):
 
             reader = read_attributes
         return torch.from_numpy(np.stack([reader(caption).to_conditioning() for caption in captions]))
+
+    def refine(self, conditioning: torch.Tensor, caption: str) -> torch.Tensor:
+        """``conditioning`` [1, NUM_SLOTS, SLOT_DIM] with what ``caption`` says outright in place of what it holds about
+        the same attribute; instruments that are named join those that are there.
+        """
+        told = self.encode_text([caption]).to(conditioning)
+        said = told[..., :1] < 0.5  # [1, NUM_SLOTS, 1]: the caption specifies the attribute
+        several = torch.tensor([name in MULTI_SLOTS for name in SLOT_NAMES], device=conditioning.device)[None, :, None]
+        both = torch.maximum(conditioning, told)
+        both = torch.cat([torch.minimum(conditioning, told)[..., :1], both[..., 1:]], dim=-1)
+        return torch.where(said, torch.where(several, both, told), conditioning)
 
     def engine(self) -> NoteEngine:
         """The NumPy form of the NotePlayer, made at the first call from the weights of that moment."""

@@ -11,4 +11,5 @@ export OMP_NUM_THREADS=1 # small networks: a second thread costs more than it br
 for stage in music-encoder score plan instruct; do
     "$m2ugen" train nano --stage "$stage" --data "$data" --output "$runs/$stage"
 done
+"$m2ugen" train nano --stage projector --data "$data" --init "$runs/instruct/export" --output "$runs/projector"
 printf 'the weights are in %s/*/export\n' "$runs"

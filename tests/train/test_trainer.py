@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,16 @@ def wait_for_step(output: Path, step: int, process: subprocess.Popen[bytes]) -> 
         time.sleep(0.01)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Bits are equal only where sums are split alike: the killed process has one thread, so must this one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     whole = train(ToyTask(), settings(tmp_path / "whole"))
     process = start(tmp_path / "killed", pause=0.02)

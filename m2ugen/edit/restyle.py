@@ -198,7 +198,7 @@ def _replayed(command: EditCommand, source: EditSource, context: EditContext) ->
     band = BANDS[genre] if command.operation == "genre" or not target.instruments else target.instruments
     if target.drums is False:
         band = tuple(name for name in band if name != "drums")
-    lead = target.lead if target.lead in band else band[0]
+    lead: str | None = target.lead if target.lead in band else band[0]
     # What the language model expects may already hold the change; making it twice does no harm.
     before = Attributes(mode=analysis.mode, instruments=band, lead=lead, energy=target.energy)
     asked = edited_attributes(before, command)

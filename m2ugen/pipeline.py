@@ -26,6 +26,7 @@ from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditi
 from m2ugen.score.soundfont import soundfont_path
 
 if TYPE_CHECKING:
+    from m2ugen.edit.command import EditCommand
     from m2ugen.score.plan import Plan
 
 DEFAULT_DURATION = 30.0  # seconds
@@ -132,12 +133,14 @@ class M2UGen:
         ``music`` is anything that ``ask`` takes, or a Reply of this model, whose score makes the edit exact.
         Raises InputError when the music cannot be used or the instruction is not an edit that can be done.
         """
+        from m2ugen.edit.apply import resolve
+
         start = time.perf_counter()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music)
         turn = Turn(checked_text(instruction), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        return self._edit(instruction, understood, loaded, seed, start, progress)
+        return self._edit(resolve(instruction, understood.text), understood, loaded, seed, start, progress)
 
     def chat(self, seed: int | None = None) -> Chat:
         """A conversation that remembers its turns and the last music."""
@@ -177,13 +180,12 @@ class M2UGen:
         """Encode the attachments, let the language model answer the last turn, project its [AUD] states."""
         model, tokenizer = self.model, self.processor.tokenizer
         features = self.processor.encode(loaded)
-        adapters = {name: model.adapters[name](hidden) for name, hidden in features.items()}
         prompt = tokenizer(render_prompt(turns), add_special_tokens=False)["input_ids"]
         stream = None if on_text is None else TextStream(self.processor.decode, on_text)
         written = generate(
             model.language_model,
             [prompt],
-            model.language_model.adapter_states(adapters),
+            model.adapter_states(features),
             sampling,
             stop_ids=model.stop_ids,
             generator=None if seed is None else torch.Generator().manual_seed(seed),
@@ -227,16 +229,15 @@ class M2UGen:
 
     def _edit(
         self,
-        instruction: str,
+        command: EditCommand,
         understood: Understanding,
         loaded: LoadedMedia,
         seed: int,
         start: float,
         progress: Progress | None,
     ) -> Reply:
-        from m2ugen.edit.apply import apply_edit, resolve
+        from m2ugen.edit.apply import apply_edit
 
-        command = resolve(instruction, understood.text)
         target = None
         if understood.conditioning is not None and self.model.decoder.conditioning_shape == (NUM_SLOTS, SLOT_DIM):
             target = attributes_from_conditioning(understood.conditioning[0].float().cpu().numpy())
@@ -275,8 +276,7 @@ class Chat:
         the last music, and so does a message that is plainly an edit. Raises InputError; a message that
         failed leaves the conversation as it was.
         """
-        from m2ugen.edit.command import parse_phrase
-        from m2ugen.edit.instructions import read_instruction
+        from m2ugen.edit.apply import find_command
 
         start = time.perf_counter()
         source = music if music is not None else self._attached_music
@@ -284,8 +284,9 @@ class Chat:
         turn = Turn(checked_text(message), loaded.attached)
         turns = [*self.turns[-MAX_TURNS:], turn]
         understood = self.model._understand(turns, loaded, Sampling(), self.seed)
-        if loaded.music is not None and (parse_phrase(understood.text) or read_instruction(message)):
-            reply = self.model._edit(message, understood, loaded, self.seed, start, progress)
+        command = None if loaded.music is None else find_command(message, understood.text)
+        if command is not None:
+            reply = self.model._edit(command, understood, loaded, self.seed, start, progress)
         elif understood.conditioning is None:
             total = time.perf_counter() - start
             reply = Reply(understood.text, seed=self.seed, seconds={"understand": total, "total": total})

@@ -21,7 +21,7 @@ from m2ugen.media.video import Frames, load_video
 from m2ugen.model.encoders.base import Encoder
 from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Turn, render_prompt
 from m2ugen.reply import Reply
-from m2ugen.weights import cache_folder, language_model_folder
+from m2ugen.weights import cache_folder, language_model_folder, load_tokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -267,17 +267,6 @@ class M2UGenProcessor:
         if name == "video" and loaded.video is not None:
             return loaded.video
         return loaded.image
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The fast tokenizer in ``folder``. Raises MissingWeights when there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise MissingWeights(f"no tokenizer in {folder}; it needs tokenizer.json") from error
-    return tokenizer
 
 
 def content_hash(medium: Any) -> str:

@@ -69,11 +69,11 @@ class Reply:
 
     def save_midi(self, path: str | Path) -> Path:
         """Write the notes as a MIDI file. Raises InputError when the reply has no notes."""
-        from m2ugen.media.files import atomic_output
+        from m2ugen.media.files import MIDI_SUFFIXES, atomic_output
 
         score = self.score
         if score is None:
             raise InputError("this reply has no notes: only music that was composed as a score can be saved as MIDI")
-        with atomic_output(path, suffixes=(".mid", ".midi")) as temporary:
+        with atomic_output(path, suffixes=MIDI_SUFFIXES) as temporary:
             score.dump_midi(temporary)
         return Path(path)

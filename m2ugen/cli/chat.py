@@ -11,6 +11,7 @@ import typer
 
 from m2ugen.cli import common
 from m2ugen.errors import InputError, M2UGenError
+from m2ugen.media.files import MIDI_SUFFIXES
 
 if TYPE_CHECKING:
     from m2ugen.pipeline import Chat
@@ -79,7 +80,7 @@ def _command(line: str, chat: Chat, attached: dict[str, Path]) -> bool:
     elif name == "save" and len(arguments) == 1:
         if chat.last_music is None:
             raise InputError("there is no music to save yet")
-        save = chat.last_music.save_midi if Path(arguments[0]).suffix in common.MIDI_SUFFIXES else chat.last_music.save
+        save = chat.last_music.save_midi if Path(arguments[0]).suffix in MIDI_SUFFIXES else chat.last_music.save
         print(save(arguments[0]))
     else:
         raise InputError(HELP)

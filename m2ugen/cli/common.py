@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from m2ugen.reply import Reply
     from m2ugen.score.plan import Plan
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-MIDI_SUFFIXES = (".mid", ".midi")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 MusicOption = Annotated[
     Path | None, typer.Option("--music", help="Music to listen to: any audio or video file, or MIDI.", metavar="FILE")
@@ -161,21 +158,6 @@ def result(reply: Reply, loaded: LoadedModel, output: Path | None = None, midi: 
 def print_json(data: dict[str, Any]) -> None:
     """One line of JSON on stdout."""
     print(json.dumps(data, ensure_ascii=False), flush=True)
-
-
-def describe_plan(reply: Reply) -> str | None:
-    """One line that tells what was composed, so that the user can correct it."""
-    from m2ugen.score.attributes import ENERGIES, TONICS
-
-    plan = reply.plan
-    if plan is None:
-        return None
-    players = ", ".join(f"{part.instrument} ({part.role})" for part in plan.parts)
-    form = " ".join(f"{section.letter}{section.bars}" for section in plan.sections)
-    return (
-        f"{plan.genre}, {plan.tempo:.0f} bpm, {plan.metre}, {TONICS[plan.tonic]} {plan.mode}, "
-        f"{ENERGIES[plan.energy]} energy; {players}; form {form}"
-    )
 
 
 def read_plan(path: Path) -> Plan:

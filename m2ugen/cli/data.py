@@ -61,5 +61,6 @@ def nano(
                 soundfonts=soundfonts,
                 held_out_soundfont=held_out_soundfont,
                 seed=seed,
+                workers=workers,
             )
     print(output)

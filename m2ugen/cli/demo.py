@@ -34,7 +34,7 @@ def run(
         from m2ugen.demo.run import Demo
 
         with common.labelled_progress_bar() as progress:
-            page = Demo(loaded.model, output, common.describe_plan).run(progress)
+            page = Demo(loaded.model, output).run(progress)
     if json:
         common.print_json(
             {"page": str(page), "files": sorted(p.name for p in output.iterdir()), "model": loaded.name,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from m2ugen.cli import common
+from m2ugen.media.files import AUDIO_SUFFIXES, MIDI_SUFFIXES
 
 NAME = "edit"
 EXAMPLES = """Examples:
@@ -30,7 +31,7 @@ def run(
     json: common.JsonOption = False,
 ) -> None:
     """Change a piece of music as told, and keep what was not asked to change."""
-    common.check_outputs([music, soundfont], output=(output, common.AUDIO_SUFFIXES), midi=(midi, common.MIDI_SUFFIXES))
+    common.check_outputs([music, soundfont], output=(output, AUDIO_SUFFIXES), midi=(midi, MIDI_SUFFIXES))
     with common.quiet_libraries():
         loaded = common.load_model(model, soundfont)
         with common.progress_bar("editing") as progress:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from m2ugen.cli import common
+from m2ugen.media.files import AUDIO_SUFFIXES, MIDI_SUFFIXES, VIDEO_SUFFIXES
 
 NAME = "generate"
 EXAMPLES = """Examples:
@@ -51,9 +52,9 @@ def run(
     """Make music from words, a picture, a video or other music."""
     common.check_outputs(
         [music, image, video, soundfont, plan],
-        output=(output, common.AUDIO_SUFFIXES),
-        midi=(midi, common.MIDI_SUFFIXES),
-        mux=(mux, common.VIDEO_SUFFIXES),
+        output=(output, AUDIO_SUFFIXES),
+        midi=(midi, MIDI_SUFFIXES),
+        mux=(mux, VIDEO_SUFFIXES),
         save_plan=(save_plan, (".json",)),
     )
     if mux is not None and video is None:
@@ -87,5 +88,5 @@ def run(
         return
     print(reply.text)
     print(output)
-    if (line := common.describe_plan(reply)) is not None:
-        print(line, file=sys.stderr)
+    if reply.plan is not None:
+        print(reply.plan.summary(), file=sys.stderr)

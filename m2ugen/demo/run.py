@@ -27,7 +27,6 @@ class Demo:
 
     model: M2UGen
     folder: Path
-    describe: Callable[[Reply], str | None]
 
     def run(self, progress: Callable[[str, float], None]) -> Path:
         """All five abilities; returns the path of the page. ``progress`` takes a label and a fraction 0-1."""
@@ -86,7 +85,14 @@ class Demo:
     def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
         reply.save(self.folder / f"{name}.wav")
         listen = reply.save(self.folder / f"{name}.mp3")
-        card = Card(title, command, reply.text, plan=self.describe(reply), given=given or [], audio=listen)
+        card = Card(
+            title,
+            command,
+            reply.text,
+            plan=None if reply.plan is None else reply.plan.summary(),
+            given=given or [],
+            audio=listen,
+        )
         picture = self.folder / f"{name}-spectrogram.png"
         spectrogram(*reply.sound).save(picture)
         card.pictures.append(("spectrogram", picture))

@@ -25,18 +25,22 @@ HELP = (
 )
 
 
-def resolve(instruction: str, reply: str = "") -> EditCommand:
-    """The command of the model's ``reply`` if it begins with a canonical phrase, else what the rules read.
+def find_command(instruction: str, reply: str = "") -> EditCommand | None:
+    """The command of the model's ``reply`` if it begins with a canonical phrase, else what the rules read, else None.
 
     Where the rules read the instruction too and come to another operation, other targets or the other direction, they
-    win: a small model may write "115 %" for "slower". Raises InputError for an instruction that is no known edit.
+    win: a small model may write "115 %" for "slower".
     """
     said, read = parse_phrase(reply), read_instruction(instruction)
-    if said is None or (read is not None and not _agree(said, read)):
-        said = read
-    if said is None:
+    return read if said is None or (read is not None and not _agree(said, read)) else said
+
+
+def resolve(instruction: str, reply: str = "") -> EditCommand:
+    """As ``find_command``, but raises InputError for an instruction that is no known edit."""
+    command = find_command(instruction, reply)
+    if command is None:
         raise InputError(f"cannot tell what to change from {instruction!r}; possible: {HELP}")
-    return said
+    return command
 
 
 def _agree(one: EditCommand, other: EditCommand) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from m2ugen.evaluate.musicality import key_of
-from m2ugen.score.attributes import DRUMS, INSTRUMENT_NAMES, Attributes
+from m2ugen.score.attributes import DRUMS, INSTRUMENT_NAMES, Attributes, same_tempo
 from m2ugen.score.notes import PART
 from m2ugen.score.plan import Plan
 
-TEMPO_TOLERANCE = 0.08  # relative
 ENERGY_TOLERANCE = 1  # classes
 ROWS = ("tempo", "mode", "metre", "genre", "energy", "drums", "instruments", "excluded")
 
@@ -21,16 +21,10 @@ def heard(notes: np.ndarray, plan: Plan) -> Attributes:
     sounding = tuple(
         dict.fromkeys(part.instrument for index, part in enumerate(plan.parts) if (notes[:, PART] == index).any())
     )
-    told = plan.attributes()
-    return Attributes(
-        tempo=told.tempo,
-        metre=told.metre,
+    return replace(
+        plan.attributes(),
         mode=key_of(notes, plan)[1],
-        tonic=told.tonic,
-        genre=told.genre,
-        energy=told.energy,
         drums=INSTRUMENT_NAMES[DRUMS] in sounding,
-        lead=told.lead,
         instruments=sounding,
     )
 
@@ -39,7 +33,7 @@ def compare(asked: Attributes, found: Attributes) -> dict[str, float]:
     """Score (0-1) of every row of ROWS that was asked for."""
     rows: dict[str, float] = {}
     if asked.tempo is not None and found.tempo is not None:
-        rows["tempo"] = float(abs(found.tempo / asked.tempo - 1) <= TEMPO_TOLERANCE)
+        rows["tempo"] = float(same_tempo(found.tempo, asked.tempo))
     for name in ("mode", "metre", "genre", "drums"):
         if (wanted := getattr(asked, name)) is not None:
             rows[name] = float(getattr(found, name) == wanted)

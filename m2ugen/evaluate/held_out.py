@@ -23,7 +23,7 @@ from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
 from m2ugen.model.generation import Sampling, generate
 from m2ugen.model.prompting import Turn, render_prompt
 from m2ugen.pipeline import M2UGen
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes, same_tempo
 from m2ugen.score.wording import tempo_class
 
 QUESTION_KINDS = ("drums", "mode", "tempo_word", "tempo", "key", "metre", "genre", "instruments")
@@ -96,7 +96,7 @@ def _same(kind: str) -> Callable[[str, Attributes], float]:
 
 def _tempo(text: str, truth: Attributes) -> float:
     told = parse_answer("tempo", text)
-    return float(told is not None and abs(told / (truth.tempo or 1.0) - 1) <= 0.08)
+    return float(told is not None and same_tempo(told, truth.tempo or 1.0))
 
 
 def _families(text: str, truth: Attributes) -> float:

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
+from m2ugen.score.keys import key_of_weights, pitch_class_weights
+from m2ugen.score.notes import ONSET, PART, PITCH
 from m2ugen.score.plan import BEAT_TICKS, TICKS_PER_BEAT, Plan
 
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 MINOR_SCALE = (0, 2, 3, 5, 7, 8, 9, 10, 11)  # natural, with the raised sixth and seventh of the melodic form
-# Probe-tone ratings of Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization".
-MAJOR_PROFILE = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-MINOR_PROFILE = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
 
 
 def role_notes(notes: np.ndarray, plan: Plan, *roles: str) -> np.ndarray:
@@ -29,16 +27,8 @@ def role_notes(notes: np.ndarray, plan: Plan, *roles: str) -> np.ndarray:
 
 def key_of(notes: np.ndarray, plan: Plan) -> tuple[int, str]:
     """Tonic and mode heard in the pitched notes, by correlation with the probe-tone profiles."""
-    pitched = role_notes(notes, plan)
-    histogram = np.bincount(pitched[:, PITCH] % 12, weights=pitched[:, DURATION], minlength=12)
-    if histogram.sum() == 0:
-        return plan.tonic, plan.mode
-    scores = {
-        (tonic, mode): np.corrcoef(np.roll(histogram, -tonic), profile)[0, 1]
-        for tonic in range(12)
-        for mode, profile in (("major", MAJOR_PROFILE), ("minor", MINOR_PROFILE))
-    }
-    return max(scores, key=lambda key: scores[key])
+    weights = pitch_class_weights(role_notes(notes, plan))
+    return key_of_weights(weights) if weights.any() else (plan.tonic, plan.mode)
 
 
 def musicality(notes: np.ndarray, plan: Plan) -> dict[str, float]:

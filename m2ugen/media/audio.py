@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 
 from m2ugen.errors import InputError
-from m2ugen.media.files import atomic_output
+from m2ugen.media.files import AUDIO_SUFFIXES, atomic_output
 from m2ugen.media.sources import FileSource, is_file_source, open_source, source_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ MAX_SECONDS = 1800.0
 SILENCE = 1e-4  # peak (−80 dBFS) below which audio counts as silent
 MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_CHANNELS = 64
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MP3_BIT_RATE = 256_000
 BLOCK = 4096  # frames written at once; libsndfile's Vorbis encoder overflows its stack on long ones
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from m2ugen.errors import InputError
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")  # of files that can be written
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+MIDI_SUFFIXES = (".mid", ".midi")
+
 
 def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
     """``path`` as a Path, once it is sure that a file of that name can be written.

@@ -12,13 +12,12 @@ import numpy as np
 
 from m2ugen.errors import InputError
 from m2ugen.media.audio import audio_frames, resample
-from m2ugen.media.files import atomic_output
+from m2ugen.media.files import VIDEO_SUFFIXES, atomic_output
 from m2ugen.media.sources import FileSource, is_file_source, open_source, source_name
 
 MAX_SECONDS = 3600.0
 MAX_PIXELS = 40_000_000  # of one frame
 MAX_SIDE = 640  # frames are scaled down to this while they are decoded
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 AUDIO_CODECS = {".webm": ("libopus", 48_000)}  # other containers take AAC at the music's own rate
 DEFAULT_FPS = 25.0
 AUDIO_BIT_RATE = 192_000

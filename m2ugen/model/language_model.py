@@ -23,6 +23,7 @@ from m2ugen.model.quantize import quantize_linears
 
 ATTENTION = "m2ugen_gated"  # name of the attention function among those of transformers
 IGNORED = -100  # label of positions that do not count
+PREFIX_STD = 0.05  # small beside the adapters' vectors that are added to it, which must be heard
 AUDIO_NOISE = 0.3  # spread of the [AUD] tokens' first vectors, relative to the vocabulary's
 
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -84,6 +85,7 @@ class LanguageModel(nn.Module):
             gate = nn.Parameter(torch.zeros(self.llama_config.num_attention_heads))
             layer.get_submodule("self_attn").register_parameter("gate", gate)
         self.prefix_query = nn.Embedding(config.num_adapted_layers, hidden_size)
+        nn.init.normal_(self.prefix_query.weight, std=PREFIX_STD)
         self.audio_embeddings = nn.Embedding(NUM_AUDIO_TOKENS, hidden_size)
         self.audio_head = nn.Linear(hidden_size, NUM_AUDIO_TOKENS, bias=False)
         self.to(next(llama.parameters()).device)

@@ -84,11 +84,6 @@ class M2UGenModel(PreTrainedModel):
 
     # -- computing ---------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def encode(self, inputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Batches of prepared media by modality → features [batch, num_tokens, dim] by modality."""
-        return {name: self.encoders[name](**tensors) for name, tensors in inputs.items()}
-
     def adapter_states(
         self, features: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor] | None = None
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -137,11 +132,16 @@ class M2UGenModel(PreTrainedModel):
         """The projector's output [rows, N, D], unscaled, for rows in all of which the [AUD] tokens stand:
         ``input_ids`` [rows, length] and the last layer's output.
         """
-        model = self.language_model
-        first = (input_ids == model.vocab_size).int().argmax(dim=1)  # the place of [AUD0] in each row
-        places = first[:, None] + torch.arange(len(AUDIO_TOKENS), device=first.device)  # [rows, 8]
-        before = (places - 1)[..., None].expand(-1, -1, hidden_states.shape[-1])
-        return self._project(hidden_states.gather(1, before), model.embed(input_ids.gather(1, places)))
+        embeddings = self.language_model.audio_embeddings.weight.expand(len(input_ids), -1, -1)
+        return self._project(self.audio_states(input_ids, hidden_states), embeddings)
+
+    def audio_states(self, input_ids: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The states [rows, 8, hidden] that predict the [AUD] tokens, which must stand in every row of ``input_ids``
+        [rows, length]; of ``hidden_states`` [rows, length, hidden].
+        """
+        first = (input_ids == self.language_model.vocab_size).int().argmax(dim=1)  # the place of [AUD0] in each row
+        before = first[:, None] + torch.arange(len(AUDIO_TOKENS), device=first.device) - 1  # [rows, 8]
+        return hidden_states.gather(1, before[..., None].expand(-1, -1, hidden_states.shape[-1]))
 
     def conditioning(self, audio_states: torch.Tensor) -> torch.Tensor:
         """The decoder's conditioning [rows, N, D] from the hidden states [rows, 8, hidden] that predict the [AUD]

@@ -16,6 +16,7 @@ import numpy as np
 
 MIN_TEMPO, MAX_TEMPO = 40.0, 220.0  # beats per minute (quarter notes; dotted quarters in 6/8)
 NUM_TEMPO_BINS = 36  # 5 % apart
+TEMPO_TOLERANCE = 0.08  # relative difference up to which two tempi count as the same
 TEMPOS: np.ndarray = np.geomspace(MIN_TEMPO, MAX_TEMPO, NUM_TEMPO_BINS)
 METRES = ("4/4", "3/4", "6/8")
 MODES = ("major", "minor")
@@ -106,6 +107,11 @@ SLOT_DIM = 1 + max(SLOTS.values()) + 3  # a few spare columns keep the shape sta
 def tempo_bin(bpm: float) -> int:
     """Index of the tempo bin nearest to ``bpm`` on a logarithmic scale (values outside 40-220 are clamped)."""
     return int(np.abs(np.log(TEMPOS) - np.log(np.clip(bpm, MIN_TEMPO, MAX_TEMPO))).argmin())
+
+
+def same_tempo(one: float, other: float) -> bool:
+    """Whether ``one`` differs from ``other`` by at most TEMPO_TOLERANCE."""
+    return abs(one / other - 1) <= TEMPO_TOLERANCE
 
 
 def instrument_of_program(program: int) -> Instrument | None:

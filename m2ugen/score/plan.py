@@ -140,6 +140,15 @@ class Plan:
             instruments=names,
         )
 
+    def summary(self) -> str:
+        """One line that tells what is composed."""
+        players = ", ".join(f"{part.instrument} ({part.role})" for part in self.parts)
+        form = " ".join(f"{section.letter}{section.bars}" for section in self.sections)
+        return (
+            f"{self.genre}, {self.tempo:.0f} bpm, {self.metre}, {TONICS[self.tonic]} {self.mode}, "
+            f"{ENERGIES[self.energy]} energy; {players}; form {form}"
+        )
+
     def replace(self, **changes: Any) -> Plan:
         """A changed copy; raises InputError where the change makes the plan invalid."""
         return replace(self, **changes).validated()

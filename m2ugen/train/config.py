@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from m2ugen.errors import InputError
 DECISIVE = (
     "max_steps",
     "learning_rate",
+    "learning_rate_factors",
     "warmup_steps",
     "min_learning_rate_ratio",
     "weight_decay",
@@ -45,6 +46,7 @@ class TrainConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     learning_rate: float = 3e-4
+    learning_rate_factors: dict[str, float] = field(default_factory=dict)  # by the last word of parameters' names
     warmup_steps: int = 50
     min_learning_rate_ratio: float = 0.05
     weight_decay: float = 0.01  # matrices only; biases, norms and gates (tensors of at most one dimension) are spared
@@ -73,6 +75,7 @@ class TrainConfig:
             ("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1"),
             ("max_minutes", self.max_minutes is None or self.max_minutes > 0, "above 0"),
             ("learning_rate", self.learning_rate > 0 and math.isfinite(self.learning_rate), "above 0"),
+            ("learning_rate_factors", all(f > 0 for f in self.learning_rate_factors.values()), "all above 0"),
             ("warmup_steps", self.warmup_steps >= 0, "at least 0"),
             ("min_learning_rate_ratio", 0 <= self.min_learning_rate_ratio <= 1, "in 0-1"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),

@@ -194,7 +194,7 @@ class _Run:
         config, accelerator = self.config, self.accelerator
         rate = learning_rate_at(config, self.step, self.max_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         where = ""
         for part in range(config.accumulation):
             epoch, index, batch = next(batches)
@@ -406,13 +406,13 @@ class _Run:
 
 
 def _optimizer(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    parameters = store.trained_parameters(model).values()
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # (factor of the learning rate, weight decay) → members
+    for name, parameter in store.trained_parameters(model).items():
+        factor = config.learning_rate_factors.get(name.rpartition(".")[2], 1.0)
+        decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [{"params": members, "weight_decay": decay, "factor": factor} for (factor, decay), members in groups.items()],
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,

@@ -12,6 +12,7 @@ from m2ugen.data.nano.corpus import read_tune
 from m2ugen.data.nano.shards import read_shard, shard_path
 from m2ugen.data.nano.songs import Song, monophonic, snap, without_collisions
 from m2ugen.errors import InputError
+from m2ugen.score import keys
 from m2ugen.score.attributes import GENRES, INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
 from m2ugen.score.plan import CHORD_QUALITIES, Chord
@@ -59,7 +60,7 @@ def test_parallel_mode_is_in_key_and_keeps_chord_notes(keep_dominant: bool) -> N
 def test_chords_and_key_are_found_from_the_notes() -> None:
     song = tiny_song()
     notes = np.concatenate([song.melody, song.accompaniment])
-    assert harmony.estimate_key(harmony.pitch_class_weights(notes)) == (0, "major")
+    assert keys.key_of_weights(keys.pitch_class_weights(notes)) == (0, "major")
     found = harmony.estimate_chords(notes, "4/4", song.bars, "major")
     assert np.mean([a == b for a, b in zip(found, song.chords)]) > 0.9
 

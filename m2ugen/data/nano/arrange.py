@@ -25,6 +25,7 @@ from m2ugen.data.nano.voices import (
     swing,
     swings,
 )
+from m2ugen.score import keys
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import COLUMNS, DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import CHORDS_PER_BAR, ROLES, Part, Plan, Section
@@ -117,7 +118,7 @@ def _in_key(song: Song) -> bool:
         return False
     if song.source == "blues":  # its chords are sevenths on every degree
         return True
-    scores = harmony.key_scores(harmony.pitch_class_weights(everything))
+    scores = keys.key_scores(keys.pitch_class_weights(everything))
     diatonic = float(np.mean([harmony.is_diatonic(chord, song.mode) for chord in song.chords]))
     return diatonic >= 0.65 and scores[0, song.mode] >= max(scores.values()) - 0.15
 

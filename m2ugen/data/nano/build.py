@@ -11,15 +11,14 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from m2ugen.data.nano import arrange, blues, mma, styles
 from m2ugen.data.nano.corpus import read_corpus
+from m2ugen.data.nano.jobs import run_jobs
 from m2ugen.data.nano.lieder import read_lieder
 from m2ugen.data.nano.mma import BandPart, Groove
 from m2ugen.data.nano.pop909 import read_pop909
@@ -115,16 +114,8 @@ def build_scores(output: Path, corpora: Path | None, count: int, seed: int = 0, 
     load_songs(corpora, output / ".songs")  # once, before the processes start
     with Progress() as progress:
         task = progress.add_task("arranging", total=len(jobs), completed=len(jobs) - len(open_jobs))
-        if workers <= 1:
-            for job in open_jobs:
-                write(job)
-                progress.advance(task)
-            return
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures: list[Future] = [pool.submit(write, job) for job in open_jobs]
-            for future in as_completed(futures):
-                future.result()
-                progress.advance(task)
+        for _ in run_jobs(write, open_jobs, workers):
+            progress.advance(task)
 
 
 _LIBRARY: dict[tuple[Path | None, Path], Library] = {}

@@ -10,15 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from m2ugen.score.notes import DURATION, ONSET, PITCH
+from m2ugen.score.keys import pitch_class_weights
+from m2ugen.score.notes import ONSET, PITCH
 from m2ugen.score.plan import BAR_TICKS, CHORD_QUALITIES, CHORDS_PER_BAR, Chord
 
 SCALES = {"major": frozenset({0, 2, 4, 5, 7, 9, 11}), "minor": frozenset({0, 2, 3, 5, 7, 8, 10, 11})}
-# Krumhansl and Kessler's probe-tone profiles (Psychological Review 89, 1982).
-PROFILES = {
-    "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-    "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-}
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 LABEL_QUALITIES = {"": "maj", "maj9": "maj7", "min9": "min7", "11": "9", "13": "9", "minmaj7": "min",
                    "sus4(b7)": "sus4"}  # fmt: skip
@@ -55,26 +51,6 @@ def parse_chord(label: str, tonic: int) -> Chord | None:
     if quality not in CHORD_QUALITIES:
         quality = "min" if quality.startswith("min") else "maj"
     return Chord((parse_pitch_class(match[1]) - tonic) % 12, quality)
-
-
-def pitch_class_weights(notes: np.ndarray) -> np.ndarray:
-    """Sounding time per pitch class, float64 [12]."""
-    return np.bincount(notes[:, PITCH] % 12, weights=notes[:, DURATION], minlength=12)
-
-
-def key_scores(weights: np.ndarray) -> dict[tuple[int, str], float]:
-    """Correlation of pitch-class weights [12] with the profile of each of the 24 keys (tonic, mode)."""
-    return {
-        (tonic, mode): float(np.corrcoef(np.roll(profile, tonic), weights)[0, 1])
-        for mode, profile in PROFILES.items()
-        for tonic in range(12)
-    }
-
-
-def estimate_key(weights: np.ndarray) -> tuple[int, str]:
-    """The key (tonic, mode) whose profile correlates best with pitch-class weights [12]."""
-    scores = key_scores(weights)
-    return max(scores, key=lambda key: scores[key])
 
 
 def share_in_key(notes: np.ndarray, mode: str) -> float:

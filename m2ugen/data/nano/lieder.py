@@ -17,6 +17,7 @@ import numpy as np
 
 from m2ugen.data.nano import harmony
 from m2ugen.data.nano.songs import Song, monophonic, without_collisions
+from m2ugen.score import keys
 from m2ugen.score.notes import PITCH, sort_notes
 from m2ugen.score.plan import BAR_TICKS
 
@@ -153,7 +154,7 @@ def _song(work: str, measures: list[Measure], complete: bool) -> Song | None:
 
 def _key(notes: np.ndarray, fifths: int) -> tuple[int, str]:
     """Of the two keys with the written signature the one that the notes, and the last bass note most, speak for."""
-    scores = harmony.key_scores(harmony.pitch_class_weights(notes))
+    scores = keys.key_scores(keys.pitch_class_weights(notes))
     end = int((notes[:, 0] + notes[:, 3]).max())
     last = int(notes[notes[:, 0] + notes[:, 3] >= end - 6][:, PITCH].min()) % 12
     candidates = [(7 * fifths % 12, "major"), ((7 * fifths + 9) % 12, "minor")]

@@ -7,20 +7,25 @@ training never hears ("held-out").
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m2ugen.data.nano.degrade import degrade
+from m2ugen.data.nano.jobs import run_jobs
 from m2ugen.data.nano.shards import Arrangement, read_shards
 from m2ugen.errors import InputError
+from m2ugen.media.files import atomic_output
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, MULTI_SLOTS, Attributes
 from m2ugen.score.notes import DURATION, ONSET, PART
 from m2ugen.score.plan import Plan
+
+if TYPE_CHECKING:
+    from m2ugen.model.encoders.nano_music import NanoMusicEncoder
 
 SECONDS = 14.0
 RENDER_RATE = 32000  # Hz
@@ -63,13 +68,8 @@ def truth(plan: Plan, notes: np.ndarray) -> Attributes:
         if share >= MIN_SHARE:
             names.append(part.instrument)
     told = plan.attributes()
-    return Attributes(
-        tempo=told.tempo,
-        metre=told.metre,
-        mode=told.mode,
-        tonic=told.tonic,
-        genre=told.genre,
-        energy=told.energy,
+    return replace(
+        told,
         drums="drums" in names,
         lead=told.lead if told.lead in names else None,
         instruments=tuple(dict.fromkeys(names)),
@@ -101,6 +101,19 @@ def play(plan: Plan, notes: np.ndarray, soundfont: Path | None, rng: np.random.G
     return mix.mean(axis=0)
 
 
+@dataclass(frozen=True)
+class Job:
+    """One shard to write: ``size`` clips of the arrangements of ``split`` below ``scores``."""
+
+    path: Path
+    scores: Path
+    split: str
+    index: int
+    size: int
+    fonts: tuple[Path | None, ...]
+    seed: int
+
+
 def build_recordings(
     scores: Path,
     output: Path,
@@ -108,6 +121,7 @@ def build_recordings(
     soundfonts: Sequence[Path] | None = None,
     held_out_soundfont: Path | None = None,
     seed: int = 0,
+    workers: int = 1,
 ) -> None:
     """Write ``count`` training clips, and a tenth of that for each validation set, below ``output``.
 
@@ -116,49 +130,55 @@ def build_recordings(
     """
     from rich.progress import Progress
 
-    from m2ugen.model.encoders.nano_music import NanoMusicEncoder
-    from m2ugen.weights import packaged_folder
-
-    encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))
-    fonts: dict[str, Sequence[Path | None]] = {"train": soundfonts or [None], "valid": soundfonts or [None]}
+    fonts: dict[str, Sequence[Path | None]] = {"valid": soundfonts or [None], "train": soundfonts or [None]}
     if held_out_soundfont is not None:
         fonts["held-out"] = [held_out_soundfont]
     output.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    for split in sorted(fonts, key=("valid", "held-out", "train").index):
+        total = count if split == "train" else max(count // 10, 1)
+        for index in range(-(-total // SHARD)):
+            size = min(SHARD, total - index * SHARD)
+            path = output / f"{split}-{index:04d}.npz"
+            jobs.append(Job(path, scores, split, index, size, tuple(fonts[split]), seed))
+    open_jobs = [job for job in jobs if not job.path.is_file()]
     with Progress() as progress:
-        for split in sorted(fonts, key=("valid", "held-out", "train").index):
-            arrangements = list(read_shards(scores, "train" if split == "train" else "valid"))
-            if not arrangements:
-                raise InputError(f"{scores} holds no finished arrangements; build them first")
-            total = count if split == "train" else max(count // 10, 1)
-            task = progress.add_task(f"recording {split}", total=total)
-            for index in range(-(-total // SHARD)):
-                path = output / f"{split}-{index:04d}.npz"
-                size = min(SHARD, total - index * SHARD)
-                if not path.is_file():
-                    rng = np.random.default_rng([seed, ("train", "valid", "held-out").index(split), index])
-                    _write_shard(path, arrangements, size, fonts[split], encoder, rng)
-                progress.advance(task, size)
+        task = progress.add_task("recording", total=len(jobs), completed=len(jobs) - len(open_jobs))
+        for _ in run_jobs(_write, open_jobs, workers):
+            progress.advance(task)
 
 
-def _write_shard(
-    path: Path,
-    arrangements: Sequence[Arrangement],
-    size: int,
-    fonts: Sequence[Path | None],
-    encoder: Any,
-    rng: np.random.Generator,
-) -> None:
+@lru_cache(maxsize=2)
+def _arrangements(scores: Path, split: str) -> list[Arrangement]:
+    found = list(read_shards(scores, split))
+    if not found:
+        raise InputError(f"{scores} holds no finished arrangements; build them first")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> NanoMusicEncoder:
+    from m2ugen.model.encoders.nano_music import NanoMusicEncoder
+    from m2ugen.weights import packaged_folder
+
+    return NanoMusicEncoder.from_folder(packaged_folder("nano"))
+
+
+def _write(job: Job) -> None:
+    """Write one shard; what is in it depends on the seed, the split and its number."""
     import torch
 
     from m2ugen.media.audio import resample
 
+    arrangements, encoder = _arrangements(job.scores, "train" if job.split == "train" else "valid"), _encoder()
+    rng = np.random.default_rng([job.seed, ("train", "valid", "held-out").index(job.split), job.index])
     rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
     facts: list[dict[str, Any]] = []
-    while len(facts) < size:
+    while len(facts) < job.size:
         plan, notes = window_of(arrangements[int(rng.integers(len(arrangements)))], rng)
         if len(notes) < 8:
             continue
-        mono = play(plan, notes, fonts[int(rng.integers(len(fonts)))], rng)
+        mono = play(plan, notes, job.fonts[int(rng.integers(len(job.fonts)))], rng)
         if not np.isfinite(mono).all():  # a font's filter can become unstable
             continue
         heard = resample(mono[None], RENDER_RATE, encoder.sample_rate)[0]
@@ -173,11 +193,9 @@ def _write_shard(
         facts.append(
             {"attributes": asdict(truth(plan, notes)), "notes_per_second": len(notes) / SECONDS, "chords": chords[:8]}
         )
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_output(job.path, (".npz",)) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {name: np.stack(values) for name, values in rows.items()}
         np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
-    os.replace(partial, path)
 
 
 def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:

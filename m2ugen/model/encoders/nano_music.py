@@ -7,7 +7,6 @@ per tagger with those of its tags, each in dimensions of its own.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -195,12 +194,3 @@ def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:
 
 def _dense_and_tags(dense: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return dense, tags.sigmoid()
-
-
-def read_heads(hidden_states: torch.Tensor) -> dict[str, Any]:
-    """The probabilities [batch, values] of each attribute out of the encoder's hidden states."""
-    found, start = {}, 0
-    for index, (name, size) in enumerate(HEADS.items()):
-        found[name] = hidden_states[:, index, start : start + size]
-        start += size
-    return found

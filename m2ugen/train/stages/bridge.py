@@ -21,7 +21,7 @@ from m2ugen.data.nano.shards import read_shards
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.modeling import M2UGenModel, M2UGenOutput
 from m2ugen.model.prompting import MODALITIES, Turn, render_answer, render_prompt
-from m2ugen.score.attributes import attributes_from_conditioning
+from m2ugen.score.attributes import attributes_from_conditioning, same_tempo
 from m2ugen.train.task import BatchSource, Task
 
 BATCH_SIZE = 16
@@ -162,7 +162,7 @@ def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
         if value is None or value == ():
             continue
         found = getattr(told, name)
-        hits[name] = found is not None and abs(found / value - 1) <= 0.08 if name == "tempo" else found == value
+        hits[name] = found is not None and same_tempo(found, value) if name == "tempo" else found == value
     return hits
 
 

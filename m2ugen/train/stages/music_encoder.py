@@ -20,6 +20,7 @@ from m2ugen.score.attributes import (
     INSTRUMENTS,
     METRES,
     MODES,
+    TEMPO_TOLERANCE,
     TEMPOS,
     Attributes,
 )
@@ -28,7 +29,6 @@ from m2ugen.weights import packaged_folder
 
 BATCH_SIZE = 64
 IGNORED = -100
-TEMPO_TOLERANCE = 0.08
 TEMPO_SPREAD = 0.8  # bins; neighbouring tempi are almost right
 VALID_SPLITS = ("valid", "held-out")
 

@@ -81,7 +81,6 @@ def keep_states(model: M2UGenModel, batches: DialogueBatches) -> tuple[torch.Ten
 
     states, targets = [], []
     language_model = model.language_model
-    count = len(model.config.audio_token_ids)
     for index in track(range(len(batches)), "listening to requests"):
         batch = batches[index]
         ids = batch["input_ids"]
@@ -89,9 +88,7 @@ def keep_states(model: M2UGenModel, batches: DialogueBatches) -> tuple[torch.Ten
             hidden = language_model(
                 ids, model.adapter_states(batch["features"], batch["present"]), batch["attention_mask"]
             )
-        first = (ids == language_model.vocab_size).int().argmax(dim=1)
-        places = first[:, None] + torch.arange(count) - 1
-        states.append(hidden.float().gather(1, places[..., None].expand(-1, -1, hidden.shape[-1])))
+        states.append(model.audio_states(ids, hidden.float()))
         targets.append(batch["targets"])
     return torch.cat(states).clone(), torch.cat(targets).clone()
 

@@ -22,13 +22,13 @@ from m2ugen.score.attributes import (
     SLOTS,
     TEMPOS,
     attributes_from_conditioning,
+    same_tempo,
 )
 from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, CHORDS_PER_BAR, ROLES
 
 SPECIFIED = 0.5
 SMALLEST = 1e-6
 TEMPO_STRETCH = 0.04  # by which the tempo may be changed so that whole bars fill the duration
-SAME_TEMPO = 0.08  # largest distance (of logarithms) at which a drawn tempo bin still means the asked tempo
 RETURN_BIAS = 1.0  # nats
 LONGEST_CHORD = 2  # bars
 LONGEST_FORM = 48  # bars that are written at once; a longer piece repeats its form
@@ -135,7 +135,7 @@ class Controls:
         """The tempo as asked or drawn, the bars of the whole piece, and how far the tempo must be stretched."""
         tempo = float(TEMPOS[grammar.values["tempo"]])
         asked = self.asked.tempo
-        if asked is not None and abs(np.log(asked / tempo)) <= SAME_TEMPO:  # else a blurred demand: the draw counts
+        if asked is not None and same_tempo(tempo, asked):  # else a blurred demand: the draw counts
             tempo = asked
         return (tempo, *fitted(self.seconds, tempo, METRES[grammar.values["metre"]]))
 

@@ -173,8 +173,8 @@ class Recordings:
             return zone
         if pitch != header:
             number = len(self._own) + self._copies.setdefault((number, pitch), len(self._copies))
-        others = [item for item in zone[:-1] if item[0] != COARSE_TUNE]
-        return [*others, *([(COARSE_TUNE, 0)] if tuning else []), (SAMPLE, number)]
+        others = [item for item in zone[:-1] if item[0] not in (COARSE_TUNE, ROOT_KEY)]
+        return [*others, (COARSE_TUNE, 0), (ROOT_KEY, pitch), (SAMPLE, number)]
 
     def headers(self) -> bytes:
         """The table with the copies."""

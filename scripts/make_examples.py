@@ -2,7 +2,7 @@
 
     python scripts/make_examples.py PHOTOS SONG.mxl
 
-PHOTOS is a folder with the photographs named below, SONG.mxl Schubert's "Die Forelle" of OpenScore Lieder.
+PHOTOS is the folder skimage/data of scikit-image, SONG.mxl Schubert's "Die Forelle" of OpenScore Lieder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from m2ugen.score.notes import ONSET, PART, PITCH, VELOCITY, notes_to_score, sor
 from m2ugen.score.plan import CHORDS_PER_BAR, Part, Plan, Section
 from m2ugen.score.synthesis import SAMPLE_RATE, render
 
-BRIGHT, DARK = "Picture_1A_by_freespace.jpg", "rocket.jpg"
+BRIGHT, DARK, DEEP_FIELD = "astronaut.png", "rocket.jpg", "hubble_deep_field.jpg"
 PHOTO_SIDE, JPEG_QUALITY = 960, 82
 WIDTH, HEIGHT, FPS = 480, 270, 24
 FIRST_BAR, SECTIONS, TONIC, TEMPO = 0, (("A", 4), ("B", 4), ("C", 2)), 1, 96.0  # the first verse; D flat major
@@ -42,10 +42,10 @@ class Shot:
 
 
 SHOTS = (
-    Shot("picosdeeuropa_by_Aitzol_Berasategi.jpg", 2.2, (0.35, 0.45, 0.6), (0.65, 0.4, 0.6)),
-    Shot("life_by_Aitzol_Berasategi.jpg", 1.9, (0.5, 0.6, 0.85), (0.48, 0.62, 0.5)),
-    Shot("friends_by_Aitzol_Berasategi.jpg", 1.4, (0.5, 0.42, 0.95), (0.52, 0.45, 0.75)),
-    Shot("sunset_by_Aitzol_Berasategi.jpg", 2.0, (0.52, 0.42, 0.6), (0.5, 0.5, 0.95)),
+    Shot(DARK, 2.2, (0.5, 0.75, 0.55), (0.48, 0.35, 0.75)),
+    Shot(BRIGHT, 1.5, (0.42, 0.3, 0.5), (0.45, 0.35, 0.9)),
+    Shot(BRIGHT, 1.3, (0.75, 0.75, 0.45), (0.4, 0.75, 0.45)),
+    Shot(DEEP_FIELD, 2.6, (0.6, 0.55, 0.35), (0.5, 0.5, 0.95)),
 )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from m2ugen.errors import InputError
 
 EXAMPLES = {
-    "bright": "paintbrushes.jpg",  # bright, colourful, busy
+    "bright": "astronaut.jpg",  # bright, colourful, busy
     "dark": "launchpad.jpg",  # dark, calm
-    "video": "mountains.mp4",
+    "video": "to_space.mp4",
     "music": "trout.ogg",
     "midi": "trout.mid",
 }

@@ -8,8 +8,11 @@ m2ugen=.venv/bin/m2ugen
 
 "$m2ugen" data nano --output "$data" ${CORPORA:+--corpora "$CORPORA"}
 export OMP_NUM_THREADS=1 # small networks: a second thread costs more than it brings
-for stage in music-encoder score plan instruct; do
-    "$m2ugen" train nano --stage "$stage" --data "$data" --output "$runs/$stage"
+train() { "$m2ugen" train nano --data "$data" --output "$runs/$1" --stage "$@" ${CORPORA:+--corpora "$CORPORA"}; }
+
+for stage in music-encoder score plan encoder; do
+    train "$stage"
 done
-"$m2ugen" train nano --stage projector --data "$data" --init "$runs/instruct/export" --output "$runs/projector"
+train instruct --init "$runs/encoder/export"
+train projector --init "$runs/instruct/export"
 printf 'the weights are in %s/*/export\n' "$runs"

@@ -41,6 +41,10 @@ def run(
     init: Annotated[
         Path | None, typer.Option("--init", help="Start from the weights in this folder.", metavar="DIR")
     ] = None,
+    corpora: Annotated[
+        Path | None,
+        typer.Option("--corpora", help="Folder with people's descriptions of music (musiccaps_train).", metavar="DIR"),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.", min=1)] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Choose the steps so that the run takes this long.", min=0.1)
@@ -56,7 +60,7 @@ def run(
         from m2ugen.train import train
         from m2ugen.train.stages import build_task, stage_config
 
-        task = build_task(preset, stage.value, data, init=init, seed=seed)
+        task = build_task(preset, stage.value, data, init=init, seed=seed, corpora=corpora)
         config = stage_config(preset, stage.value).override(
             output=output, max_steps=steps, max_minutes=minutes, learning_rate=learning_rate, seed=seed
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from m2ugen.evaluate.musicality import key_of
 from m2ugen.score.attributes import DRUMS, INSTRUMENT_NAMES, Attributes, same_tempo
 from m2ugen.score.notes import PART
 from m2ugen.score.plan import Plan
+from m2ugen.score.wording import tempo_class
 
 ENERGY_TOLERANCE = 1  # classes
-ROWS = ("tempo", "mode", "metre", "genre", "energy", "drums", "instruments", "excluded")
+ROWS = ("tempo", "tempo word", "mode", "metre", "genre", "energy", "drums", "instruments", "excluded")
 
 
 def heard(notes: np.ndarray, plan: Plan) -> Attributes:
@@ -29,11 +30,23 @@ def heard(notes: np.ndarray, plan: Plan) -> Attributes:
     )
 
 
-def compare(asked: Attributes, found: Attributes) -> dict[str, float]:
-    """Score (0-1) of every row of ROWS that was asked for."""
+@dataclass(frozen=True)
+class Request:
+    """What a prompt asks for. ``tempo_word`` says that the tempo is named by a word ("fast"), not by a number."""
+
+    attributes: Attributes
+    tempo_word: bool = False
+
+
+def compare(request: Request, found: Attributes) -> dict[str, float]:
+    """Score (0-1) of every row of ROWS that was asked for; a tempo in words is met by any tempo of its class."""
     rows: dict[str, float] = {}
+    asked = request.attributes
     if asked.tempo is not None and found.tempo is not None:
-        rows["tempo"] = float(same_tempo(found.tempo, asked.tempo))
+        if request.tempo_word:
+            rows["tempo word"] = float(tempo_class(found.tempo) == tempo_class(asked.tempo))
+        else:
+            rows["tempo"] = float(same_tempo(found.tempo, asked.tempo))
     for name in ("mode", "metre", "genre", "drums"):
         if (wanted := getattr(asked, name)) is not None:
             rows[name] = float(getattr(found, name) == wanted)
@@ -46,18 +59,18 @@ def compare(asked: Attributes, found: Attributes) -> dict[str, float]:
     return rows
 
 
-def adherence(pairs: Iterable[tuple[Attributes, Attributes]]) -> dict[str, tuple[float, int]]:
-    """Mean score and number of cases of each row over (asked, found) pairs."""
+def adherence(pairs: Iterable[tuple[Request, Attributes]]) -> dict[str, tuple[float, int]]:
+    """Mean score and number of cases of each row over (request, found) pairs."""
     scores: dict[str, list[float]] = {name: [] for name in ROWS}
-    for asked, found in pairs:
-        for name, score in compare(asked, found).items():
+    for request, found in pairs:
+        for name, score in compare(request, found).items():
             scores[name].append(score)
     return {name: (float(np.mean(values)), len(values)) for name, values in scores.items() if values}
 
 
-def shuffled(pairs: Sequence[tuple[Attributes, Attributes]], seed: int = 0) -> list[tuple[Attributes, Attributes]]:
+def shuffled(pairs: Sequence[tuple[Request, Attributes]], seed: int = 0) -> list[tuple[Request, Attributes]]:
     """The same pieces, each held against the request for another one: the baseline that ignores the prompt."""
     if len(pairs) < 2:
         return []
     step = int(np.random.default_rng(seed).integers(1, len(pairs)))
-    return [(asked, pairs[(index + step) % len(pairs)][1]) for index, (asked, _) in enumerate(pairs)]
+    return [(request, pairs[(index + step) % len(pairs)][1]) for index, (request, _) in enumerate(pairs)]

@@ -18,12 +18,13 @@ from m2ugen.data.nano.language.prompts import sample_prompt
 from m2ugen.data.nano.language.questions import parse_answer, sample_question
 from m2ugen.data.nano.recordings import Recording, load_recordings
 from m2ugen.data.nano.shards import read_shards
-from m2ugen.evaluate.controls import adherence, heard, shuffled
+from m2ugen.evaluate.controls import Request, adherence, heard, shuffled
 from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
 from m2ugen.model.generation import Sampling, generate
 from m2ugen.model.prompting import Turn, render_prompt
 from m2ugen.pipeline import M2UGen
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes, same_tempo
+from m2ugen.score.lexicon import read_tempo
 from m2ugen.score.wording import tempo_class
 
 QUESTION_KINDS = ("drums", "mode", "tempo_word", "tempo", "key", "metre", "genre", "instruments")
@@ -121,7 +122,7 @@ SCORES: dict[str, Callable[[str, Attributes], float]] = {
 class Composed:
     """Pieces composed for held-out prompts: what was asked and what is heard, and the figures of the notes."""
 
-    pairs: list[tuple[Attributes, Attributes]]
+    pairs: list[tuple[Request, Attributes]]
     figures: list[dict[str, float]]
     longest_runs: list[int]
 
@@ -139,7 +140,7 @@ def compose(model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool =
         prompt, asked, _ = sample_prompt(rng, arrangements[place].plan.attributes())
         conditioning = model.conditioning(prompt)
         plan, notes = model.model.decoder.compose(conditioning, SECONDS, seed=number)
-        composed.pairs.append((asked, heard(notes, plan)))
+        composed.pairs.append((Request(asked, read_tempo(prompt) is None), heard(notes, plan)))
         composed.figures.append(musicality(notes, plan))
         if index is not None:
             composed.longest_runs.append(index.longest_run(melody_steps(notes, plan)))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from m2ugen.errors import InputError
 
 # What decides the numbers that a run computes. Anything else (where it writes, how often it reports, how long it may
@@ -55,7 +57,7 @@ class TrainConfig:
     gradient_clip: float = 1.0  # largest global norm; 0 turns clipping off
     accumulation: int = 1
     ema_decay: float | None = None  # e.g. 0.999; evaluation, best weights and export then use the running average
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = "no"  # "auto": bf16 where the processor computes in it
     device: Literal["auto", "cpu"] = "auto"
     seed: int = 0
     evaluate_every: int = 500  # steps; 0: only at the end
@@ -83,7 +85,7 @@ class TrainConfig:
             ("gradient_clip", self.gradient_clip >= 0, "at least 0"),
             ("accumulation", self.accumulation >= 1, "at least 1"),
             ("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "in 0-1, or none"),
-            ("mixed_precision", self.mixed_precision in ("no", "bf16", "fp16"), "no, bf16 or fp16"),
+            ("mixed_precision", self.mixed_precision in ("no", "bf16", "fp16", "auto"), "no, bf16, fp16 or auto"),
             ("device", self.device in ("auto", "cpu"), "auto or cpu"),
             ("evaluate_every", self.evaluate_every >= 0, "at least 0"),
             ("save_every", self.save_every >= 0, "at least 0"),
@@ -122,6 +124,14 @@ class TrainConfig:
             return cls(**values)
         except (TypeError, ValueError) as error:
             raise InputError(f"a train setting has a value of the wrong kind: {error}") from error
+
+
+def computes_bf16(device: torch.device | str = "cpu") -> bool:
+    """Whether bfloat16 is native to ``device``; a CPU that only emulates it is many times slower than in float32."""
+    if torch.device(device).type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def learning_rate_at(config: TrainConfig, step: int, max_steps: int | None) -> float:

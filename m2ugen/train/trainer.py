@@ -21,7 +21,7 @@ from torch import nn
 from m2ugen.errors import InputError, M2UGenError, MissingExtra
 from m2ugen.train import checkpoint as store
 from m2ugen.train.batches import Batches
-from m2ugen.train.config import TrainConfig, learning_rate_at
+from m2ugen.train.config import TrainConfig, computes_bf16, learning_rate_at
 from m2ugen.train.journal import Journal
 from m2ugen.train.signals import Signals
 from m2ugen.train.task import Task
@@ -119,8 +119,12 @@ class _Run:
         self.folder = config.output / "checkpoints"
         if not store.trained_parameters(task.model):
             raise InputError(f"the task {task.name!r} has nothing to train: no parameter requires a gradient")
+        on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+        self.precision: str = config.mixed_precision
+        if self.precision == "auto":
+            self.precision = "bf16" if computes_bf16("cpu" if on_cpu else "cuda") else "no"
         self.accelerator: Accelerator = Accelerator(
-            mixed_precision=config.mixed_precision, cpu=config.device == "cpu", step_scheduler_with_optimizer=False
+            mixed_precision=self.precision, cpu=config.device == "cpu", step_scheduler_with_optimizer=False
         )
         self.main: bool = self.accelerator.is_main_process
         self.device: torch.device = self.accelerator.device
@@ -216,7 +220,7 @@ class _Run:
         if config.gradient_clip and accelerator.sync_gradients:
             norm = float(accelerator.clip_grad_norm_(list(self.parameters.values()), config.gradient_clip))
             # with fp16 the scaler skips such steps by itself
-            if not math.isfinite(norm) and config.mixed_precision != "fp16":
+            if not math.isfinite(norm) and self.precision != "fp16":
                 raise NonFiniteLoss(f"the gradient is {norm} on {where}; look at it or lower the learning rate")
             self.window["gradient_norm"] = self.window.get("gradient_norm", 0.0) + norm * config.accumulation
         self.optimizer.step()

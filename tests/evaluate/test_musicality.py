@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2ugen.evaluate.controls import adherence, compare, heard, shuffled
+from m2ugen.evaluate.controls import Request, adherence, compare, heard, shuffled
 from m2ugen.evaluate.musicality import MelodyIndex, bar_similarity, key_of, melody_steps, musicality
 from m2ugen.score.attributes import Attributes
 from m2ugen.score.plan import Chord, Part, Plan, Section
@@ -73,10 +73,15 @@ def test_what_is_heard_counts_players_that_sound() -> None:
 
 def test_adherence_rows() -> None:
     asked = Attributes(tempo=118.0, mode="major", drums=True, instruments=("flute", "piano"), excluded=("violin",))
-    rows = compare(asked, heard(notes(), plan()))
+    found = heard(notes(), plan())
+    assert found.tempo == 120.0
+    rows = compare(Request(asked), found)
     assert rows == {"tempo": 1.0, "mode": 1.0, "drums": 0.0, "instruments": 0.5, "excluded": 1.0}
-    pairs = [(Attributes(mode="minor"), Attributes(mode="minor")), (Attributes(mode="major"), Attributes(mode="major"))]
+    assert compare(Request(Attributes(tempo=135.0)), found) == {"tempo": 0.0}
+    assert compare(Request(Attributes(tempo=135.0), tempo_word=True), found) == {"tempo word": 1.0}
+    assert compare(Request(Attributes(tempo=118.0), tempo_word=True), found) == {"tempo word": 0.0}
+    pairs = [(Request(Attributes(mode=mode)), Attributes(mode=mode)) for mode in ("minor", "major")]
     assert adherence(pairs)["mode"] == (1.0, 2)
     assert adherence(shuffled(pairs))["mode"] == (0.0, 2)
     with pytest.raises(AttributeError):
-        compare(Attributes(mode="minor"), None)  # type: ignore[arg-type]
+        compare(Request(Attributes(mode="minor")), None)  # type: ignore[arg-type]

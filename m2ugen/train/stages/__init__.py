@@ -30,18 +30,28 @@ STAGES: dict[str, str] = {
 }
 
 
-def build_task(preset: str, stage: str, data: Path, init: Path | None = None, seed: int = 0, **options: Any) -> Task:
+def build_task(
+    preset: str,
+    stage: str,
+    data: Path,
+    init: Path | None = None,
+    seed: int = 0,
+    corpora: Path | None = None,
+    **options: Any,
+) -> Task:
     """The task of a stage, with its material under ``data``.
 
     ``init`` is what the model begins with: the stage says what kind of folder it takes; for one that says nothing it is
-    an earlier run of the same stage, whose best weights are loaded. ``options`` overrule the ``task`` section of the
+    an earlier run of the same stage, whose best weights are loaded. ``corpora`` is a folder with people's descriptions
+    of music, for the stages that read them. ``options`` overrule the ``task`` section of the
     stage's settings. Raises InputError for an unknown stage or an unusable ``init``.
     """
     settings = {**_run_file(preset, stage)["task"], **options}
     module, name = STAGES[stage].split(":")
     factory = getattr(importlib.import_module(module), name)
     accepted = inspect.signature(factory).parameters
-    settings |= {name: value for name, value in (("preset", preset), ("init", init)) if name in accepted}
+    offered = {"preset": preset, "init": init, "corpora": corpora}
+    settings |= {name: value for name, value in offered.items() if name in accepted}
     task: Task = factory(data=Path(data), seed=seed, **settings)
     if init is not None and "init" not in accepted:
         from m2ugen.train.trainer import load_best

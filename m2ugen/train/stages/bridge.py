@@ -167,7 +167,7 @@ def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
 
 
 def load_material(
-    preset: str, data: Path, init: Path | None, seed: int, mix: Mapping[str, float], corpora: str | None
+    preset: str, data: Path, init: Path | None, seed: int, mix: Mapping[str, float], corpora: Path | None
 ) -> tuple[M2UGenModel, DialogueBatches, DialogueBatches]:
     """The model to train and its dialogues for training and validation; ``mix`` maps kinds of exchange to shares.
 
@@ -175,7 +175,7 @@ def load_material(
     missing.
     """
     model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
-    descriptions = [] if corpora is None else read_descriptions(Path(corpora))
+    descriptions = [] if corpora is None else read_descriptions(corpora)
     cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
     encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
     shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
@@ -192,7 +192,7 @@ def load_material(
 
 
 def build(
-    preset: str, data: Path, init: Path | None, seed: int, groups: str, corpora: str | None = None, **mix: float
+    preset: str, data: Path, init: Path | None, seed: int, groups: str, corpora: Path | None = None, **mix: float
 ) -> BridgeTask:
     """The task of one stage. ``groups`` names it, ``corpora`` the folder with people's descriptions (optional).
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from m2ugen.model.modeling import M2UGenModel
+from m2ugen.train.config import computes_bf16
 from m2ugen.train.stages.bridge import DialogueBatches, load_material, slot_hits
 from m2ugen.train.task import BatchSource, Task
 
@@ -84,7 +85,7 @@ def keep_states(model: M2UGenModel, batches: DialogueBatches) -> tuple[torch.Ten
     for index in track(range(len(batches)), "listening to requests"):
         batch = batches[index]
         ids = batch["input_ids"]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16()):
             hidden = language_model(
                 ids, model.adapter_states(batch["features"], batch["present"]), batch["attention_mask"]
             )
@@ -94,7 +95,7 @@ def keep_states(model: M2UGenModel, batches: DialogueBatches) -> tuple[torch.Ten
 
 
 def build(
-    preset: str, data: Path, init: Path | None, seed: int, corpora: str | None = None, batches: int = 150
+    preset: str, data: Path, init: Path | None, seed: int, corpora: Path | None = None, batches: int = 150
 ) -> ProjectorTask:
     """The task; ``init`` is the folder with the trained bridge (default: the packaged one), ``batches`` of sixteen
     requests are kept. Raises InputError and MissingWeights.

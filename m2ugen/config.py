@@ -64,14 +64,16 @@ class TuningConfig(PreTrainedConfig):
     """What is added to the language model.
 
     ``layers_per_modality``: gated adapter attention stands in the last ``3 * layers_per_modality`` layers (fewer
-    when the model has fewer modalities). ``tuned_layers``: LoRA of ``lora_rank``, biases and norms are tuned in
-    that many last layers (None: all). ``freeze_audio_embeddings`` keeps the [AUD] tokens' input vectors as they
-    were drawn, so that the layers below the adapted ones never change.
+    when the model has fewer modalities), with gates that start at ``gate_start``: 0 as in the paper, or open, with
+    prefix vectors of zero, for adapters that start silent. ``tuned_layers``: LoRA of ``lora_rank``, biases and norms
+    are tuned in that many last layers (None: all). ``freeze_audio_embeddings`` keeps the [AUD] tokens' input vectors as
+    they were drawn, so that the layers below the adapted ones never change.
     """
 
     model_type = "m2ugen_tuning"
 
     layers_per_modality: int = 6
+    gate_start: float = 0.0
     lora_rank: int = 16
     tuned_layers: int | None = None
     freeze_audio_embeddings: bool = False

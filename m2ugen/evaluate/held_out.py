@@ -7,15 +7,16 @@ system reaches when music and question, or prompt and piece, are not of the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from m2ugen.data.nano.language.prompts import sample_prompt
+from m2ugen.data.nano.language.prompts import sample_picture_prompt, sample_prompt
 from m2ugen.data.nano.language.questions import parse_answer, sample_question
+from m2ugen.data.nano.pictures import sample_picture, sample_video
 from m2ugen.data.nano.recordings import Recording, load_recordings
 from m2ugen.data.nano.shards import read_shards
 from m2ugen.evaluate.controls import Request, adherence, heard, shuffled
@@ -23,7 +24,7 @@ from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
 from m2ugen.model.generation import Sampling, generate
 from m2ugen.model.prompting import Turn, render_prompt
 from m2ugen.pipeline import M2UGen
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes, same_tempo
+from m2ugen.score.attributes import ENERGIES, INSTRUMENT_INDEX, INSTRUMENTS, SLOT_INDEX, Attributes, same_tempo
 from m2ugen.score.lexicon import read_tempo
 from m2ugen.score.wording import tempo_class
 
@@ -73,22 +74,43 @@ def knows(kind: str, recording: Recording) -> bool:
 
 def answers(model: M2UGen, asked: Sequence[tuple[str, np.ndarray]]) -> list[str]:
     """Greedy answers to (question, music features) pairs, in batches."""
-    texts: list[str] = []
+    sampling = Sampling(max_new_tokens=48, audio="never")
+    return [text for texts, _ in _replies(model, asked, "music", sampling) for text in texts]
+
+
+def conditionings(
+    model: M2UGen, asked: Sequence[tuple[str, np.ndarray | None]], modality: str | None = None
+) -> list[np.ndarray]:
+    """What drives the decoder, [N, D], for requests with features of ``modality`` (None: words alone), in batches."""
+    decoder, found = model.model.decoder, []
+    for texts, states in _replies(model, asked, modality, Sampling(audio="always")):
+        assert states is not None  # every row was made to end in [AUD] tokens
+        for text, state in zip(texts, model.model.conditioning(states), strict=True):
+            found.append(decoder.refine(state[None], text)[0].numpy())
+    return found
+
+
+@torch.inference_mode()
+def _replies(
+    model: M2UGen, asked: Sequence[tuple[str, np.ndarray | None]], modality: str | None, sampling: Sampling
+) -> Iterator[tuple[list[str], torch.Tensor | None]]:
+    """Texts and [AUD] states of one batch of requests after the other."""
     core, processor = model.model, model.processor
+    attached = () if modality is None else (modality,)
     for first in range(0, len(asked), BATCH):
         batch = asked[first : first + BATCH]
         prompts = [
-            processor.tokenizer(render_prompt([Turn(question, ("music",))]), add_special_tokens=False)["input_ids"]
-            for question, _ in batch
+            processor.tokenizer(render_prompt([Turn(text, attached)]), add_special_tokens=False)["input_ids"]
+            for text, _ in batch
         ]
-        features = torch.from_numpy(np.stack([features for _, features in batch]).astype(np.float32))
-        with torch.inference_mode():
-            states = core.adapter_states({"music": features})
-        written = generate(
-            core.language_model, prompts, states, Sampling(max_new_tokens=48, audio="never"), core.stop_ids
-        )
-        texts += [processor.decode(tokens) for tokens in written.tokens]
-    return texts
+        features = {}
+        if modality is not None:
+            features[modality] = torch.from_numpy(
+                np.stack([given for _, given in batch if given is not None]).astype(np.float32)
+            )
+        states = core.adapter_states(features)
+        written = generate(core.language_model, prompts, states, sampling, core.stop_ids)
+        yield [processor.decode(tokens) for tokens in written.tokens], written.audio_states
 
 
 def _same(kind: str) -> Callable[[str, Attributes], float]:
@@ -136,15 +158,36 @@ def compose(model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool =
     if memory:
         index = MelodyIndex(melody_steps(a.notes, a.plan) for a in read_shards(data / "scores", "train"))
     composed = Composed([], [], [])
-    for number, place in enumerate(chosen):
-        prompt, asked, _ = sample_prompt(rng, arrangements[place].plan.attributes())
-        conditioning = model.conditioning(prompt)
+    prompts = [sample_prompt(rng, arrangements[place].plan.attributes())[:2] for place in chosen]
+    wanted = conditionings(model, [(prompt, None) for prompt, _ in prompts])
+    for number, ((prompt, asked), conditioning) in enumerate(zip(prompts, wanted, strict=True)):
         plan, notes = model.model.decoder.compose(conditioning, SECONDS, seed=number)
         composed.pairs.append((Request(asked, read_tempo(prompt) is None), heard(notes, plan)))
         composed.figures.append(musicality(notes, plan))
         if index is not None:
             composed.longest_runs.append(index.longest_run(melody_steps(notes, plan)))
     return composed
+
+
+def pictures(model: M2UGen, modality: str, limit: int, seed: int = 0) -> Row:
+    """Correlation of the energy of pictures or clips ("image", "video") with that of the music asked of the decoder."""
+    rng = np.random.default_rng([seed, len(modality)])
+    draw = sample_picture if modality == "image" else sample_video
+    asked, energies = [], []
+    for _ in range(limit):
+        features, attributes, _ = draw(rng)
+        asked.append((sample_picture_prompt(rng, attributes, modality)[0], features))
+        energies.append(attributes.energy or 0)
+    found = [expected_energy(conditioning) for conditioning in conditionings(model, asked, modality)]
+    right, other = (float(np.corrcoef(e, energies)[0, 1]) for e in (found, np.roll(found, 1)))
+    return Row(f"energy of {modality} and music, correlation", right, other, None, limit)
+
+
+def expected_energy(conditioning: np.ndarray) -> float:
+    """The mean energy class of a conditioning matrix; the middle one where it says nothing."""
+    values = np.clip(conditioning[SLOT_INDEX["energy"], 1 : 1 + len(ENERGIES)], 0.0, None)
+    total = float(values.sum())
+    return float(values @ np.arange(len(ENERGIES))) / total if total > 0 else (len(ENERGIES) - 1) / 2
 
 
 def control_rows(composed: Composed) -> list[Row]:
@@ -181,6 +224,7 @@ def report(model: M2UGen, data: Path, limit: int) -> str:
             parts.append(markdown(f"Questions about held-out works, {title}", understanding(model, data, split, limit)))
     composed = compose(model, data, limit)
     parts.append(markdown("Held-out prompts", control_rows(composed)))
+    parts.append(markdown("Pictures and clips", [pictures(model, name, 2 * limit) for name in ("image", "video")]))
     lines = ["### The notes", "", "| | nano | real: 10 % | real: mean | real: 90 % |", "|---|---|---|---|---|"]
     lines += [f"| {n} | {a:.2f} | {b:.2f} | {c:.2f} | {d:.2f} |" for n, a, b, c, d in music_table(composed, data)]
     if composed.longest_runs:

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 NORM_EPS = 1e-6
 LENGTH_GUARD = 1e-6  # published models divide the normalised feature by 1 plus this
-START_SCALE = 0.4  # of each dimension at the start: that of what the language model's attention reads
 
 
 class SwiGLUBlock(nn.Module):
@@ -31,8 +30,8 @@ class UnderstandingAdapter(nn.Module):
 
     Every output vector starts as its own weighting of the tokens, of unit length: how loud an encoder's states are
     does not matter. ``expansion`` is the width of the SwiGLU blocks in multiples of ``hidden_size``. With several
-    queries each starts as a token of its own, as loud as what the language model attends to otherwise: from a common
-    mixture, much fainter than the prefix vectors that it is added to, a small model does not learn to tell them apart.
+    queries each starts from a token of its own, and all start silent, as zero: a random start is noise to the language
+    model, against which its gates close before anything is learnt.
     """
 
     def __init__(
@@ -49,17 +48,17 @@ class UnderstandingAdapter(nn.Module):
         self.project = nn.Linear(dim, hidden_size)
         self.blocks = nn.Sequential(*(SwiGLUBlock(hidden_size, expansion * hidden_size) for _ in range(num_blocks)))
         if num_queries > 1:
-            self._start_as_tokens()
+            self._start_silent()
 
     @torch.no_grad()
-    def _start_as_tokens(self) -> None:
+    def _start_silent(self) -> None:
         queries, tokens, _ = self.aggregate.weight.shape
         shared = min(queries, tokens)
         rows, columns = torch.arange(queries)[:, None], torch.arange(tokens)[None]
         self.aggregate.weight.copy_((rows % shared == columns % shared)[..., None])
-        nn.init.zeros_(self.aggregate.bias)  # type: ignore[arg-type]
-        nn.init.normal_(self.project.weight, std=START_SCALE)
-        nn.init.zeros_(self.project.bias)
+        silent = [self.project.weight, *(block.get_parameter("down.weight") for block in self.blocks)]
+        for parameter in (self.aggregate.bias, self.project.bias, *silent):
+            nn.init.zeros_(parameter)  # type: ignore[arg-type]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         pooled = self.aggregate(features)  # [batch, num_queries, dim]

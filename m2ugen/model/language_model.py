@@ -23,7 +23,6 @@ from m2ugen.model.quantize import quantize_linears
 
 ATTENTION = "m2ugen_gated"  # name of the attention function among those of transformers
 IGNORED = -100  # label of positions that do not count
-PREFIX_STD = 0.05  # small beside the adapters' vectors that are added to it, which must be heard
 AUDIO_NOISE = 0.3  # spread of the [AUD] tokens' first vectors, relative to the vocabulary's
 
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -82,10 +81,11 @@ class LanguageModel(nn.Module):
             tune_linears(layer.get_submodule("self_attn"), ATTENTION_LINEARS, BIASED, config.tuning.lora_rank)
             tune_linears(layer.get_submodule("mlp"), MLP_LINEARS, BIASED, config.tuning.lora_rank)
         for layer in self.layers[self.first_adapted :]:
-            gate = nn.Parameter(torch.zeros(self.llama_config.num_attention_heads))
+            gate = nn.Parameter(torch.full((self.llama_config.num_attention_heads,), config.tuning.gate_start))
             layer.get_submodule("self_attn").register_parameter("gate", gate)
         self.prefix_query = nn.Embedding(config.num_adapted_layers, hidden_size)
-        nn.init.normal_(self.prefix_query.weight, std=PREFIX_STD)
+        if config.tuning.gate_start:
+            nn.init.zeros_(self.prefix_query.weight)
         self.audio_embeddings = nn.Embedding(NUM_AUDIO_TOKENS, hidden_size)
         self.audio_head = nn.Linear(hidden_size, NUM_AUDIO_TOKENS, bias=False)
         self.to(next(llama.parameters()).device)

@@ -48,7 +48,7 @@ class TrainConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     learning_rate: float = 3e-4
-    learning_rate_factors: dict[str, float] = field(default_factory=dict)  # by the last word of parameters' names
+    learning_rate_factors: dict[str, float] = field(default_factory=dict)  # by words of parameters' names
     warmup_steps: int = 50
     min_learning_rate_ratio: float = 0.05
     weight_decay: float = 0.01  # matrices only; biases, norms and gates (tensors of at most one dimension) are spared

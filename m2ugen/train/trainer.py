@@ -412,7 +412,7 @@ class _Run:
 def _optimizer(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # (factor of the learning rate, weight decay) → members
     for name, parameter in store.trained_parameters(model).items():
-        factor = config.learning_rate_factors.get(name.rpartition(".")[2], 1.0)
+        factor = next((f for words, f in config.learning_rate_factors.items() if f".{words}." in f".{name}."), 1.0)
         decay = config.weight_decay if parameter.ndim >= 2 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.AdamW(

@@ -13,18 +13,18 @@ from m2ugen.data.nano.recordings import Recording
 from m2ugen.score.attributes import Attributes
 
 STAGE_MIXES: dict[str, dict[str, float]] = {  # kind of exchange → share
-    "encoder": {"question": 0.7, "caption": 0.2, "picture_caption": 0.1},
+    "encoder": {"question": 0.85, "caption": 0.05, "picture_caption": 0.1},
     "decoder": {"prompt": 0.75, "description": 0.25},
     "instruct": {
-        "question": 0.34,
-        "caption": 0.04,
-        "prompt": 0.30,
-        "description": 0.04,
-        "edit": 0.12,
+        "question": 0.42,
+        "caption": 0.03,
+        "prompt": 0.26,
+        "description": 0.03,
+        "edit": 0.09,
         "picture": 0.07,
         "video": 0.05,
         "picture_caption": 0.02,
-        "similar": 0.02,
+        "similar": 0.03,
     },
 }
 SIMILAR = (

@@ -161,7 +161,7 @@ def _encoder() -> NanoMusicEncoder:
     from m2ugen.model.encoders.nano_music import NanoMusicEncoder
     from m2ugen.weights import packaged_folder
 
-    return NanoMusicEncoder.from_folder(packaged_folder("nano"))
+    return NanoMusicEncoder.from_folder(packaged_folder("nano"), deaf=True)  # features come before the ear
 
 
 def _write(job: Job) -> None:

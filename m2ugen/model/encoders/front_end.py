@@ -21,7 +21,10 @@ CHROMA_ROWS = 9
 HARMONICS = ((12, 0.5), (19, 0.5), (24, 0.4), (28, 0.4), (31, 0.3), (34, 0.3))  # semitones, share taken off
 TEMPO_ROWS = len(BANDS) * len(PERIODS)
 MEL_GROUPS = 24
-STATS = 2 * MEL_GROUPS + 6 * len(BANDS) + 8
+STRIKES = 0.04  # share of the frames that count as the strongest onsets
+PERCUSSIVE_FRAMES, PERCUSSIVE_MELS = 17, 17  # lengths of the median filters: about 0.27 s and a sixth of the spectrum
+PERCUSSIVE_GROUPS = 6
+STATS = 3 * MEL_GROUPS + 6 * len(BANDS) + 8 + 3 * PERCUSSIVE_GROUPS + 6
 
 
 def chroma_features(waveform: np.ndarray) -> np.ndarray:
@@ -71,7 +74,7 @@ def tempo_features(mel: np.ndarray) -> np.ndarray:
 
 
 def statistics(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
-    """Timbre, onset and loudness statistics, float32 [STATS]."""
+    """Timbre, onset, loudness and percussion statistics, float32 [STATS]."""
     groups = mel.reshape(len(mel), MEL_GROUPS, -1).mean(axis=2)
     onsets = []
     for flux in _fluxes(mel):
@@ -86,7 +89,32 @@ def statistics(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
     centroid = (weight @ np.arange(mel.shape[1])) / np.maximum(weight.sum(axis=1), 1e-6) / mel.shape[1]
     level = [loudness.mean(), loudness.std(), *np.percentile(loudness, (10, 90))]
     shape = [crossings.mean(), crossings.std(), centroid.mean(), centroid.std()]
-    return np.concatenate([groups.mean(0), groups.std(0), onsets, level, shape]).astype(np.float32)
+    parts = [groups.mean(0), groups.std(0), onsets, level, shape, *_percussion(mel)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _percussion(mel: np.ndarray) -> list[np.ndarray]:
+    """How much of each part of the spectrum is struck rather than held, what the strongest onsets sound like, and how
+    often the bands' onsets fall together.
+
+    Struck sounds are upright lines of the spectrogram and held ones lie (Fitzgerald, "Harmonic/percussive separation
+    using median filtering", 2010).
+    """
+    from scipy.ndimage import median_filter
+
+    held = median_filter(mel, size=(PERCUSSIVE_FRAMES, 1), mode="nearest") ** 2
+    struck = median_filter(mel, size=(1, PERCUSSIVE_MELS), mode="nearest") ** 2
+    share = struck / np.maximum(struck + held, 1e-6) * (mel > 0.1 * mel.max())
+    share = share.reshape(len(mel), PERCUSSIVE_GROUPS, -1).mean(axis=2)
+    rise = np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0.0)
+    count = max(int(STRIKES * len(mel)), 1)
+    strongest = np.argpartition(rise.sum(axis=1), -count)[-count:]
+    strikes = rise[strongest].mean(axis=0).reshape(MEL_GROUPS, -1).mean(axis=1)
+    fluxes = np.stack(_fluxes(mel)[:4])
+    fluxes = fluxes - fluxes.mean(axis=1, keepdims=True)
+    fluxes /= np.maximum(np.linalg.norm(fluxes, axis=1, keepdims=True), 1e-6)
+    together = (fluxes @ fluxes.T)[np.triu_indices(4, 1)]
+    return [share.mean(0), share.std(0), np.percentile(share, 90, axis=0), strikes, together]
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_F
 from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENTS, METRES, MODES, TEMPOS, TONICS
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
-PATCH_SPACING = 14.0  # seconds of music for each patch, in files short enough
+PATCH_SPACING = 5.0  # seconds of music for each patch, in files short enough
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
@@ -54,13 +54,19 @@ class NanoMusicEncoder(nn.Module):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def from_folder(cls, folder: Path) -> NanoMusicEncoder:
-        """The encoder with the weights in ``folder``. Raises MissingWeights."""
+    def from_folder(cls, folder: Path, deaf: bool = False) -> NanoMusicEncoder:
+        """The encoder with the weights in ``folder``; ``deaf`` leaves the ear untrained and reads the taggers alone.
+
+        Raises MissingWeights.
+        """
         path = folder / WEIGHTS_FILE
         if not path.is_file():
             raise MissingWeights(f"{path.name} is not in {path.parent}; install m2ugen with its weights")
         encoder = cls()
-        encoder.load_state_dict(load_file(path))
+        state = load_file(path)
+        if deaf:
+            state = {name: value for name, value in state.items() if not name.startswith("ear.")}
+        encoder.load_state_dict(state, strict=not deaf)
         return encoder
 
     def save(self, folder: Path) -> Path:

@@ -33,7 +33,9 @@ CONDITIONING_WEIGHT = 30.0  # of the mean squared error, whose size is that of a
 
 
 class DialogueBatches(BatchSource):
-    """Dialogues as padded batches, tokenised with ``tokenizer``; every epoch brings new ones."""
+    """Dialogues as padded batches, tokenised with ``tokenizer``; every epoch brings new ones, or with ``repeat`` the
+    same, each with its number as "place".
+    """
 
     def __init__(
         self,
@@ -41,8 +43,10 @@ class DialogueBatches(BatchSource):
         tokenizer: Any,
         shapes: Mapping[str, tuple[int, int]],
         batches: int = EPOCH_BATCHES,
+        repeat: bool = False,
     ) -> None:
         self.source, self.tokenizer, self.shapes, self.batches = source, tokenizer, shapes, batches
+        self.repeat = repeat
         self._group: tuple[int, list[list[Dialogue]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -51,10 +55,12 @@ class DialogueBatches(BatchSource):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.batches:
             raise IndexError(index)
-        group, place = divmod(self.epoch * self.batches + index, SORTED_BATCHES)
+        epoch = 0 if self.repeat else self.epoch
+        group, place = divmod(epoch * self.batches + index, SORTED_BATCHES)
         if self._group[0] != group:
             self._group = (group, self._draw(group))
-        return self.collate(self._group[1][place])
+        batch = self.collate(self._group[1][place])
+        return {**batch, "place": index} if self.repeat else batch
 
     def answer_tokens(self, vocab_size: int) -> torch.Tensor:
         """Tokens over which training normalises: those of VOCABULARY_SAMPLE answers, and OTHER_TOKENS drawn ones."""
@@ -113,6 +119,7 @@ class BridgeTask(Task):
         self.name, self.model, self.source, self.valid = stage, model, train, valid
         self.target_scale = model.config.decoder.target_scale if model.config.decoder is not None else 1.0
         self.candidates = train.answer_tokens(model.language_model.vocab_size)
+        self._kept: dict[int, torch.Tensor] = {}  # what the untrained lower layers give for a repeated batch
         model.train_only(stage)
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
@@ -127,7 +134,11 @@ class BridgeTask(Task):
         return output.cross_entropy + CONDITIONING_WEIGHT * output.conditioning_error, figures
 
     def _forward(self, batch: dict[str, Any], candidates: torch.Tensor | None = None) -> M2UGenOutput:
-        lower = self.model.language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
+        lower = self._kept.get(batch.get("place", -1))
+        if lower is None:
+            lower = self.model.language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
+            if "place" in batch:
+                self._kept[batch["place"]] = lower
         names = ("input_ids", "attention_mask", "labels", "features", "present", "targets")
         return self.model(lower=lower, candidates=candidates, **{name: batch[name] for name in names})
 
@@ -192,11 +203,22 @@ def load_material(
 
 
 def build(
-    preset: str, data: Path, init: Path | None, seed: int, groups: str, corpora: Path | None = None, **mix: float
+    preset: str,
+    data: Path,
+    init: Path | None,
+    seed: int,
+    groups: str,
+    corpora: Path | None = None,
+    repeated_batches: int | None = None,
+    **mix: float,
 ) -> BridgeTask:
     """The task of one stage. ``groups`` names it, ``corpora`` the folder with people's descriptions (optional).
 
-    ``mix`` overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
+    With ``repeated_batches`` every epoch has that many batches, and all epochs the same: what the layers below the
+    trained ones compute is then kept, which saves two fifths of the time. ``mix`` overrules shares of
+    m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
     """
     model, train, valid = load_material(preset, data, init, seed, {**STAGE_MIXES[groups], **mix}, corpora)
+    if repeated_batches is not None:
+        train.batches, train.repeat = repeated_batches, True
     return BridgeTask(model, groups, train, valid)

@@ -139,7 +139,8 @@ class MusicEncoderTask(Task):
         return figures
 
     def export(self, folder: Path) -> None:
-        encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))  # for the taggers, which stay as they are
+        # for the taggers, which stay as they are
+        encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"), deaf=True)
         encoder.ear.load_state_dict(self.model.state_dict())
         encoder.save(folder)
 

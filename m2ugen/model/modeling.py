@@ -20,7 +20,7 @@ from m2ugen.model.language_model import ATTENTION, LanguageModel
 from m2ugen.model.projector import OutputProjector
 from m2ugen.model.prompting import AUDIO_TOKENS, TURN_END
 from m2ugen.model.registry import load_component
-from m2ugen.weights import language_model_folder, load_tokenizer, packaged_folder
+from m2ugen.weights import language_model_folder, load_tokenizer, packaged_folder, save_tensors
 
 BRIDGE = "bridge.safetensors"  # everything that is trained
 LLAMA_FOLDER = "language_model"  # inside a saved model that has no source for its language model
@@ -310,14 +310,11 @@ class M2UGenModel(PreTrainedModel):
 
     def save_trained(self, folder: Path, dtype: torch.dtype | None = torch.float16) -> None:
         """Write ``bridge.safetensors``, in half precision as it is shipped or in ``dtype`` (None: unchanged)."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu() for name, tensor in self.trained_state().items()}
+        state = {name: tensor.detach() for name, tensor in self.trained_state().items()}
         for name, tensor in state.items():
             if dtype is not None and tensor.is_floating_point() and tensor.abs().max() < torch.finfo(dtype).max:
                 state[name] = tensor.to(dtype)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / BRIDGE, {"format": "pt"})
+        save_tensors(folder / BRIDGE, state)
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]
         """Write configuration and trained weights; frozen parts stay where they came from and are named in the

@@ -6,13 +6,16 @@ Here belongs where files come from and their conversion into safetensors; what t
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2ugen.errors import MissingWeights
+from m2ugen.media.files import atomic_output
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 # Language models that need more than a folder or a hub id: name → module with ``resolve() -> Path``.
@@ -49,6 +52,19 @@ def language_model_folder(source: str | Path) -> Path:
         return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.model"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise MissingWeights(f"no language model at {source!r}: give a folder, or a hub id and a connection") from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write ``tensors`` as a safetensors file that is either complete or absent, in a folder that is made if need be.
+
+    Raises InputError where it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_output(path, (".safetensors",)) as temporary:
+        save_file(whole, temporary, {"format": "pt", "version": "1"})
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
 from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENTS, METRES, MODES, TEMPOS, TONICS
+from m2ugen.weights import save_tensors
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
 PATCH_SPACING = 5.0  # seconds of music for each patch, in files short enough
@@ -66,18 +67,19 @@ class NanoMusicEncoder(nn.Module):
         state = load_file(path)
         if deaf:
             state = {name: value for name, value in state.items() if not name.startswith("ear.")}
-        encoder.load_state_dict(state, strict=not deaf)
+        try:
+            encoder.load_state_dict(state, strict=not deaf)
+        except RuntimeError as error:
+            raise MissingWeights(f"{path} is of another version of the music encoder; reinstall m2ugen") from error
         return encoder
 
     def save(self, folder: Path) -> Path:
         """Write the weights to ``folder``; the taggers', which are only read, in half precision."""
-        state = {
-            name: (value.half() if name.startswith("taggers.") and value.is_floating_point() else value).contiguous()
-            for name, value in self.state_dict().items()
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt", "version": "1"})
-        return folder / WEIGHTS_FILE
+        path = folder / WEIGHTS_FILE
+        state = self.state_dict()
+        taggers = {name for name, value in state.items() if name.startswith("taggers.") and value.is_floating_point()}
+        save_tensors(path, {name: value.half() if name in taggers else value for name, value in state.items()})
+        return path
 
     def prepare(self, media: np.ndarray) -> dict[str, torch.Tensor]:
         """Features of float32 [samples]: measured ones of everything, and patches for the taggers.

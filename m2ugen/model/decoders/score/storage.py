@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2ugen.errors import InputError, MissingWeights
+from m2ugen.media.files import atomic_output
 from m2ugen.model.decoders.score.config import PlayerConfig, SamplingConfig, ScoreConfig
+from m2ugen.weights import save_tensors
 
 if TYPE_CHECKING:
     from m2ugen.model.decoders.score.note_player import NotePlayer
@@ -36,25 +38,25 @@ def store_half(folder: Path, name: str, model: NotePlayer | PlanWriter, sampling
     """Write one network (``name`` is PLAYER or WRITER) into ``folder``, keeping the other one if it is there, and the
     ``sampling`` settings if any are given."""
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights, config = folder / WEIGHTS, ScoreConfig()
     tensors: dict[str, torch.Tensor] = {}
     if weights.exists() and (folder / CONFIG).exists():
         config = read_config(folder)
         tensors = {key: value for key, value in load_file(weights).items() if not key.startswith(name + ".")}
     for key, value in model.state_dict().items():
-        tensors[f"{name}.{key}"] = value.detach().cpu().to(torch.float16).contiguous()
+        tensors[f"{name}.{key}"] = value.detach().to(torch.float16)
     if isinstance(model.config, PlayerConfig):
         config = replace(config, player=model.config)
     else:
         config = replace(config, writer=model.config)
     if sampling is not None:
         config = replace(config, sampling=sampling)
-    save_file(tensors, weights)
-    (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    save_tensors(weights, tensors)
+    with atomic_output(folder / CONFIG, (".json",)) as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def load_half(folder: Path, name: str, model: NotePlayer | PlanWriter) -> None:

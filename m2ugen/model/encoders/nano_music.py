@@ -147,6 +147,8 @@ class NanoMusicEncoder(nn.Module):
 class Ear(nn.Module):
     """The trained heads: features of a file → logits [batch, values] per attribute.
 
+    Most heads read a small network and, past it, the features themselves: with a few thousand clips a linear reading is
+    hard to beat, and the network adds what it can.
     Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
     what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
     """
@@ -162,6 +164,10 @@ class Ear(nn.Module):
         self.heads = nn.ModuleDict(
             {name: nn.Linear(TRUNK, size) for name, size in HEADS.items() if name not in ("tempo", "mode", "tonic")}
         )
+        self.straight = nn.ModuleDict(
+            {name: nn.Linear(inputs, head.out_features, bias=False) for name, head in self.heads.items()}
+        )
+        self.blur = nn.Dropout(0.5)
         self.key = nn.Sequential(
             nn.Linear(front_end.CHROMA_ROWS * 12, 64), nn.GELU(), nn.Dropout(0.1), nn.Linear(64, 2)
         )
@@ -174,8 +180,9 @@ class Ear(nn.Module):
     def forward(
         self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        trunk = self.trunk((self.inputs(tempogram, statistics, tags) - self.mean) / self.scale)
-        logits = {name: head(trunk) for name, head in self.heads.items()}
+        inputs = (self.inputs(tempogram, statistics, tags) - self.mean) / self.scale
+        trunk = self.trunk(inputs)
+        logits = {name: head(trunk) + self.straight[name](self.blur(inputs)) for name, head in self.heads.items()}
         turned = torch.stack([chroma.roll(-tonic, dims=2) for tonic in range(12)], dim=1)  # [batch, 12, rows, 12]
         keys = self.key(turned.flatten(2))  # [batch, 12 tonics, 2 modes]
         logits["mode"] = keys.logsumexp(dim=1)

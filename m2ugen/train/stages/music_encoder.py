@@ -95,6 +95,8 @@ class MusicEncoderTask(Task):
             for parameter in self.model.parameters():
                 if parameter.dim() > 1:
                     nn.init.kaiming_uniform_(parameter, a=5**0.5, generator=generator)
+            for straight in self.model.straight.parameters():
+                nn.init.zeros_(straight)
         self.source = FeatureBatches(tensors, targets_of(truths), seed)
         self.valid: dict[str, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = {}
         for split in VALID_SPLITS:
@@ -108,7 +110,7 @@ class MusicEncoderTask(Task):
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         features = dict(batch["features"])
-        for name, size in (("chroma", 0.04), ("tempogram", 0.03), ("tags", 0.1)):
+        for name, size in (("chroma", 0.04), ("tempogram", 0.03), ("tags", 0.03), ("statistics", 0.02)):
             features[name] = features[name] + size * torch.randn(features[name].shape, generator=generator)
         features["tags"] = features["tags"] * (torch.rand(features["tags"].shape, generator=generator) > 0.1)
         losses = self._losses(features, batch["targets"])

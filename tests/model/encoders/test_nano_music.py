@@ -91,7 +91,7 @@ def test_encoder_follows_the_protocol(encoder: NanoMusicEncoder) -> None:
     assert isinstance(encoder, Encoder)
     sounds = [chord(60, 64, 67), clicks(120, 40.0), np.zeros(100, dtype=np.float32)]
     prepared = [encoder.prepare(sound) for sound in sounds]
-    assert [int(p["patch_mask"].sum()) for p in prepared] == [1, 3, 1]
+    assert [int(p["patch_mask"].sum()) for p in prepared] == [1, 8, 1]
     assert prepared[0]["patches"].shape[0] == MAX_PATCHES
     with torch.inference_mode():
         together = encoder(**{name: torch.stack([p[name] for p in prepared]) for name in prepared[0]})

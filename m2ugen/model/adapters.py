@@ -29,9 +29,9 @@ class UnderstandingAdapter(nn.Module):
     """Encoder states [batch, num_tokens, dim] → [batch, num_queries, hidden_size] (M²UGen, arXiv 2311.11255, §3.1).
 
     Every output vector starts as its own weighting of the tokens, of unit length: how loud an encoder's states are
-    does not matter. ``expansion`` is the width of the SwiGLU blocks in multiples of ``hidden_size``. With several
-    queries each starts from a token of its own, and all start silent, as zero: a random start is noise to the language
-    model, against which its gates close before anything is learnt.
+    does not matter. ``expansion`` is the width of the SwiGLU blocks in multiples of ``hidden_size``. A ``silent``
+    adapter starts as zero, each query from a token of its own: behind gates that start open a random start would be
+    noise to the language model. (Behind closed gates silence would last: neither could learn.)
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class UnderstandingAdapter(nn.Module):
         num_queries: int = 1,
         expansion: int = 1,
         num_blocks: int = 3,
+        silent: bool = False,
     ) -> None:
         super().__init__()
         self.aggregate = nn.Conv1d(num_tokens, num_queries, kernel_size=1)
         self.project = nn.Linear(dim, hidden_size)
         self.blocks = nn.Sequential(*(SwiGLUBlock(hidden_size, expansion * hidden_size) for _ in range(num_blocks)))
-        if num_queries > 1:
+        if silent:
             self._start_silent()
 
     @torch.no_grad()

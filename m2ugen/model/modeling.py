@@ -68,7 +68,13 @@ class M2UGenModel(PreTrainedModel):
         for name in config.modalities:
             encoder = getattr(config, f"{name}_encoder")
             self.adapters[name] = UnderstandingAdapter(
-                encoder.num_tokens, encoder.dim, hidden_size, adapter.num_queries, adapter.expansion, adapter.num_blocks
+                encoder.num_tokens,
+                encoder.dim,
+                hidden_size,
+                adapter.num_queries,
+                adapter.expansion,
+                adapter.num_blocks,
+                silent=config.tuning.gate_start != 0,
             )
         self.language_model = LanguageModel(config, llama)
         self.projector: OutputProjector | None = None

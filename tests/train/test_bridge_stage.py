@@ -41,7 +41,8 @@ def bridge_config() -> M2UGenConfig:
     language_model = {**base.language_model.to_dict(), "vocab_size": BYTES}
     encoders = {f"{name}_encoder": {"num_tokens": n, "dim": d} for name, (n, d) in SHAPES.items()}
     decoder = {"conditioning_shape": [10, 40], "target_scale": 1.0}
-    return tiny_config(**encoders, language_model=language_model, decoder=decoder)
+    tuning = {**base.tuning.to_dict(), "gate_start": 1.0}
+    return tiny_config(**encoders, language_model=language_model, decoder=decoder, tuning=tuning)
 
 
 def recordings(count: int = 6) -> list[Recording]:
@@ -84,10 +85,9 @@ def config(folder: Path, steps: int, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize("stage", ["encoder", "decoder", "instruct"])
 def test_a_stage_changes_its_groups_and_nothing_else(stage: str, tmp_path: Path) -> None:
     task = bridge_task(stage)
-    with torch.no_grad():  # where one factor is zero the other has no gradient
-        for name, parameter in task.model.named_parameters():
-            if name.endswith(("gate", "lora_up.weight")):
-                parameter.fill_(0.1)
+    with torch.no_grad():  # what starts at zero hides what it is multiplied with
+        for parameter in task.model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
     before = {name: parameter.detach().clone() for name, parameter in task.model.named_parameters()}
     train(task, config(tmp_path, steps=3))
     changed = {name for name, parameter in task.model.named_parameters() if not torch.equal(parameter, before[name])}

@@ -164,9 +164,7 @@ class Ear(nn.Module):
         self.heads = nn.ModuleDict(
             {name: nn.Linear(TRUNK, size) for name, size in HEADS.items() if name not in ("tempo", "mode", "tonic")}
         )
-        self.straight = nn.ModuleDict(
-            {name: nn.Linear(inputs, head.out_features, bias=False) for name, head in self.heads.items()}
-        )
+        self.straight = nn.ModuleDict({name: nn.Linear(inputs, HEADS[name], bias=False) for name in self.heads})
         self.blur = nn.Dropout(0.5)
         self.key = nn.Sequential(
             nn.Linear(front_end.CHROMA_ROWS * 12, 64), nn.GELU(), nn.Dropout(0.1), nn.Linear(64, 2)

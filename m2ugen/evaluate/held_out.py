@@ -78,6 +78,7 @@ def answers(model: M2UGen, asked: Sequence[tuple[str, np.ndarray]]) -> list[str]
     return [text for texts, _ in _replies(model, asked, "music", sampling) for text in texts]
 
 
+@torch.inference_mode()
 def conditionings(
     model: M2UGen, asked: Sequence[tuple[str, np.ndarray | None]], modality: str | None = None
 ) -> list[np.ndarray]:

@@ -28,7 +28,7 @@ BATCH_SIZE = 16
 EPOCH_BATCHES = 400
 SORTED_BATCHES = 16  # batches that are drawn together and sorted by length, so that little is padded
 VALID_BATCHES = 12
-VOCABULARY_SAMPLE, OTHER_TOKENS = 2000, 1000
+VOCABULARY_SAMPLE, OTHER_TOKENS = 2000, 6000
 CONDITIONING_WEIGHT = 30.0  # of the mean squared error, whose size is that of a few ones among 400 numbers
 
 
@@ -63,9 +63,10 @@ class DialogueBatches(BatchSource):
         return {**batch, "place": index} if self.repeat else batch
 
     def answer_tokens(self, vocab_size: int) -> torch.Tensor:
-        """Tokens over which training normalises: those of VOCABULARY_SAMPLE answers, and OTHER_TOKENS drawn ones."""
-        rng = np.random.default_rng(self.source.seed)
-        tokens = set(rng.choice(vocab_size, min(OTHER_TOKENS, vocab_size), replace=False).tolist())
+        """Tokens over which training always normalises: those of VOCABULARY_SAMPLE answers. To these come OTHER_TOKENS
+        that are drawn anew for each batch: a token that is never among them would rise unseen.
+        """
+        tokens: set[int] = set()
         for index in range(VOCABULARY_SAMPLE):
             tokens.update(self.tokenizer(self.source.sample(index).reply, add_special_tokens=False)["input_ids"])
         return torch.tensor(sorted(token for token in tokens if token < vocab_size))
@@ -125,7 +126,8 @@ class BridgeTask(Task):
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         labels = batch["labels"]
         said = labels[(labels != IGNORED) & (labels < self.model.language_model.vocab_size)]
-        output = self._forward(batch, torch.cat([self.candidates, said]).unique())
+        others = torch.randint(self.model.language_model.vocab_size, (OTHER_TOKENS,), generator=generator)
+        output = self._forward(batch, torch.cat([self.candidates, said, others]).unique())
         assert output.cross_entropy is not None  # labels were given
         figures = {"cross_entropy": float(output.cross_entropy.detach())}
         if output.conditioning_error is None:

@@ -138,8 +138,7 @@ class M2UGenModel(PreTrainedModel):
         """The projector's output [rows, N, D], unscaled, for rows in all of which the [AUD] tokens stand:
         ``input_ids`` [rows, length] and the last layer's output.
         """
-        embeddings = self.language_model.audio_embeddings.weight.expand(len(input_ids), -1, -1)
-        return self._project(self.audio_states(input_ids, hidden_states), embeddings)
+        return self._project(self.audio_states(input_ids, hidden_states))
 
     def audio_states(self, input_ids: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
         """The states [rows, 8, hidden] that predict the [AUD] tokens, which must stand in every row of ``input_ids``
@@ -153,13 +152,13 @@ class M2UGenModel(PreTrainedModel):
         """The decoder's conditioning [rows, N, D] from the hidden states [rows, 8, hidden] that predict the [AUD]
         tokens, as ``generate`` collects them; the training's scale is undone.
         """
-        embeddings = self.language_model.audio_embeddings.weight.expand(len(audio_states), -1, -1)
-        return self._project(audio_states, embeddings) / self.target_scale
+        return self._project(audio_states) / self.target_scale
 
-    def _project(self, hidden_states: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    def _project(self, audio_states: torch.Tensor) -> torch.Tensor:
         if self.projector is None:
             raise InputError("this model has no music decoder: it answers in words only")
-        return self.projector(hidden_states, embeddings)
+        embeddings = self.language_model.audio_embeddings.weight.expand(len(audio_states), -1, -1)
+        return self.projector(audio_states, embeddings)
 
     @property
     def target_scale(self) -> float:

@@ -100,8 +100,6 @@ def build_scores(output: Path, corpora: Path | None, count: int, seed: int = 0, 
     Finished shards are kept. ``corpora`` is a folder with pop909 and openscore_lieder (unpacked or as archives);
     without it the tunes of the music21 package are used. Raises InputError where MMA is missing.
     """
-    from rich.progress import Progress
-
     if not mma.has_mma():
         raise InputError("the program mma is not installed; install the Debian package mma")
     valid = max(round(count * VALID_SHARE), 1)
@@ -112,10 +110,7 @@ def build_scores(output: Path, corpora: Path | None, count: int, seed: int = 0, 
             jobs.append(Job(output, corpora, split, index, size, seed))
     open_jobs = [job for job in jobs if not shard_path(output, job.split, job.index).is_file()]
     load_songs(corpora, output / ".songs")  # once, before the processes start
-    with Progress() as progress:
-        task = progress.add_task("arranging", total=len(jobs), completed=len(jobs) - len(open_jobs))
-        for _ in run_jobs(write, open_jobs, workers):
-            progress.advance(task)
+    run_jobs("arranging", write, open_jobs, len(jobs) - len(open_jobs), workers)
 
 
 _LIBRARY: dict[tuple[Path | None, Path], Library] = {}

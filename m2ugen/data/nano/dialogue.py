@@ -13,7 +13,16 @@ from m2ugen.data.nano.recordings import Recording
 from m2ugen.score.attributes import Attributes
 
 STAGE_MIXES: dict[str, dict[str, float]] = {  # kind of exchange → share
-    "encoder": {"question": 0.85, "caption": 0.05, "picture_caption": 0.1},
+    "encoder": {
+        "question": 0.60,
+        "caption": 0.03,
+        "picture_caption": 0.02,
+        "prompt": 0.11,
+        "edit": 0.06,
+        "picture": 0.10,
+        "video": 0.06,
+        "similar": 0.02,
+    },
     "decoder": {"prompt": 0.75, "description": 0.25},
     "instruct": {
         "question": 0.42,

@@ -128,8 +128,6 @@ def build_recordings(
     Without ``soundfonts`` the one of the package plays; without ``held_out_soundfont`` there is no "held-out" set.
     Finished shards are kept. Raises InputError when there are no arrangements.
     """
-    from rich.progress import Progress
-
     fonts: dict[str, Sequence[Path | None]] = {"valid": soundfonts or [None], "train": soundfonts or [None]}
     if held_out_soundfont is not None:
         fonts["held-out"] = [held_out_soundfont]
@@ -142,10 +140,7 @@ def build_recordings(
             path = output / f"{split}-{index:04d}.npz"
             jobs.append(Job(path, scores, split, index, size, tuple(fonts[split]), seed))
     open_jobs = [job for job in jobs if not job.path.is_file()]
-    with Progress() as progress:
-        task = progress.add_task("recording", total=len(jobs), completed=len(jobs) - len(open_jobs))
-        for _ in run_jobs(_write, open_jobs, workers):
-            progress.advance(task)
+    run_jobs("recording", _write, open_jobs, len(jobs) - len(open_jobs), workers)
 
 
 @lru_cache(maxsize=2)

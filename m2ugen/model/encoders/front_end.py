@@ -61,7 +61,7 @@ def tempo_features(mel: np.ndarray) -> np.ndarray:
     """
     frames_per_second = SAMPLE_RATE / HOP
     rows = []
-    for flux in _fluxes(mel):
+    for flux in _fluxes(_rise(mel)):
         size = 2 * len(flux)
         power = np.abs(np.fft.rfft(flux - flux.mean(), size)) ** 2
         correlation = np.fft.irfft(power, size)[: len(flux)]
@@ -77,7 +77,9 @@ def statistics(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
     """Timbre, onset, loudness and percussion statistics, float32 [STATS]."""
     groups = mel.reshape(len(mel), MEL_GROUPS, -1).mean(axis=2)
     onsets = []
-    for flux in _fluxes(mel):
+    rise = _rise(mel)
+    fluxes = _fluxes(rise)
+    for flux in fluxes:
         threshold = flux.mean() + flux.std()
         peaks = (flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:]) & (flux[1:-1] > threshold)
         rate = peaks.sum() / max(len(flux) * HOP / SAMPLE_RATE, 1e-3)
@@ -89,11 +91,11 @@ def statistics(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
     centroid = (weight @ np.arange(mel.shape[1])) / np.maximum(weight.sum(axis=1), 1e-6) / mel.shape[1]
     level = [loudness.mean(), loudness.std(), *np.percentile(loudness, (10, 90))]
     shape = [crossings.mean(), crossings.std(), centroid.mean(), centroid.std()]
-    parts = [groups.mean(0), groups.std(0), onsets, level, shape, *_percussion(mel)]
+    parts = [groups.mean(0), groups.std(0), onsets, level, shape, *_percussion(mel, rise, fluxes)]
     return np.concatenate(parts).astype(np.float32)
 
 
-def _percussion(mel: np.ndarray) -> list[np.ndarray]:
+def _percussion(mel: np.ndarray, rise: np.ndarray, fluxes: list[np.ndarray]) -> list[np.ndarray]:
     """How much of each part of the spectrum is struck rather than held, what the strongest onsets sound like, and how
     often the bands' onsets fall together.
 
@@ -106,14 +108,13 @@ def _percussion(mel: np.ndarray) -> list[np.ndarray]:
     struck = median_filter(mel, size=(1, PERCUSSIVE_MELS), mode="nearest") ** 2
     share = struck / np.maximum(struck + held, 1e-6) * (mel > 0.1 * mel.max())
     share = share.reshape(len(mel), PERCUSSIVE_GROUPS, -1).mean(axis=2)
-    rise = np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0.0)
     count = max(int(STRIKES * len(mel)), 1)
     strongest = np.argpartition(rise.sum(axis=1), -count)[-count:]
     strikes = rise[strongest].mean(axis=0).reshape(MEL_GROUPS, -1).mean(axis=1)
-    fluxes = np.stack(_fluxes(mel)[:4])
-    fluxes = fluxes - fluxes.mean(axis=1, keepdims=True)
-    fluxes /= np.maximum(np.linalg.norm(fluxes, axis=1, keepdims=True), 1e-6)
-    together = (fluxes @ fluxes.T)[np.triu_indices(4, 1)]
+    apart = np.stack(fluxes[:-1])  # the last band is the whole spectrum
+    apart = apart - apart.mean(axis=1, keepdims=True)
+    apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-6)
+    together = (apart @ apart.T)[np.triu_indices(len(apart), 1)]
     return [share.mean(0), share.std(0), np.percentile(share, 90, axis=0), strikes, together]
 
 
@@ -133,9 +134,13 @@ def _spectrum(waveform: np.ndarray, size: int, hop: int) -> np.ndarray:
     )
 
 
-def _fluxes(mel: np.ndarray) -> list[np.ndarray]:
-    """Half-wave rectified change over time [frames] of each of BANDS."""
-    rise = np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0.0)
+def _rise(mel: np.ndarray) -> np.ndarray:
+    """Half-wave rectified change over time [frames, mels]."""
+    return np.maximum(np.diff(mel, axis=0, prepend=mel[:1]), 0.0)
+
+
+def _fluxes(rise: np.ndarray) -> list[np.ndarray]:
+    """Onset strength [frames] of each of BANDS."""
     return [rise[:, low:high].mean(axis=1) for low, high in BANDS]
 
 

@@ -65,10 +65,12 @@ class NanoMusicEncoder(nn.Module):
             raise MissingWeights(f"{path.name} is not in {path.parent}; install m2ugen with its weights")
         encoder = cls()
         state = load_file(path)
+        module: nn.Module = encoder
         if deaf:
-            state = {name: value for name, value in state.items() if not name.startswith("ear.")}
+            module, prefix = encoder.taggers, "taggers."
+            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         try:
-            encoder.load_state_dict(state, strict=not deaf)
+            module.load_state_dict(state)
         except RuntimeError as error:
             raise MissingWeights(f"{path} is of another version of the music encoder; reinstall m2ugen") from error
         return encoder

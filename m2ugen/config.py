@@ -14,6 +14,7 @@ from m2ugen.errors import InputError
 FORMAT_VERSION = 1  # of a saved model's files
 NUM_AUDIO_TOKENS = 8
 MODALITIES = ("music", "image", "video")  # the order of the thirds in the language model
+PROMPT_FORMATS = ("chatml", "alpaca", "alpaca-input", "plain")  # what they are: m2ugen.model.prompting.FORMATS
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -21,13 +22,18 @@ class ComponentConfig(PreTrainedConfig):
     """A frozen part: an encoder or the decoder.
 
     ``kind`` is a name in m2ugen.model.registry and ``options`` go to what loads it; without a kind nothing is loaded
-    and others hand in the features or take the conditioning.
+    and others hand in the features or take the conditioning. ``source`` is the folder or hub id of its weights, or a
+    folder inside the model's (None: the model's own folder). ``parameters`` and ``licence`` tell users what they
+    would download.
     """
 
     model_type = "m2ugen_component"
 
     kind: str | None = None
+    source: str | None = None
     options: dict[str, Any] | None = None
+    parameters: int | None = None
+    licence: str | None = None
 
 
 class EncoderConfig(ComponentConfig):
@@ -101,7 +107,9 @@ class M2UGenConfig(PreTrainedConfig):
     ``language_model`` is a LlamaConfig whose vocabulary does not count the [AUD] tokens: those follow it, so
     ``audio_token_ids`` are ``vocab_size … vocab_size + 7``. ``language_model_source`` says where its frozen weights
     come from: a name in m2ugen.weights.SOURCES, a folder or a hub id; None: the model's folder holds them.
-    ``parts_source`` says the same for encoders and decoder: a preset whose weights are in the package, or a folder.
+    ``parts_source`` says the same for encoders and decoder: a preset whose weights are in the package, or a folder; a
+    part's own ``source`` goes before it. ``bridge_source`` names who publishes trained weights to convert, if anyone.
+    ``prompt_format``, one of PROMPT_FORMATS, is the layout of conversations that the language model was trained in.
     A modality whose encoder is None does not exist in the model. Parts may be given as dictionaries; those left
     out take their defaults. Raises InputError for parts that do not fit.
     """
@@ -124,12 +132,15 @@ class M2UGenConfig(PreTrainedConfig):
     video_encoder: EncoderConfig | None = None
     language_model: LlamaConfig = None  # type: ignore[assignment]
     language_model_source: str | None = None
+    language_model_licence: str | None = None
     parts_source: str | None = None
+    bridge_source: str | None = None
     adapter: AdapterConfig = None  # type: ignore[assignment]
     tuning: TuningConfig = None  # type: ignore[assignment]
     projector: ProjectorConfig = None  # type: ignore[assignment]
     decoder: DecoderConfig | None = None
     audio_token_ids: list[int] = None  # type: ignore[assignment]
+    prompt_format: str = "chatml"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -141,6 +152,8 @@ class M2UGenConfig(PreTrainedConfig):
             raise InputError(f"audio_token_ids must follow the vocabulary: {expected[0]} … {expected[-1]}")
         if self.format_version > FORMAT_VERSION:
             raise InputError(f"the model has format {self.format_version}; update m2ugen, which reads {FORMAT_VERSION}")
+        if self.prompt_format not in PROMPT_FORMATS:
+            raise InputError(f"unknown prompt_format {self.prompt_format!r}; known are: {', '.join(PROMPT_FORMATS)}")
         layers = self.language_model.num_hidden_layers
         if self.num_adapted_layers > layers or (self.tuning.tuned_layers or 0) > layers:
             raise InputError(f"more adapted or tuned layers than the language model has ({layers})")
@@ -164,12 +177,28 @@ class M2UGenConfig(PreTrainedConfig):
     @classmethod
     def from_preset(cls, name: str) -> M2UGenConfig:
         """The configuration ``m2ugen/presets/NAME.yaml``. Raises InputError when there is none of that name."""
-        path = PRESETS / f"{name}.yaml"
-        if not path.is_file():
-            raise InputError(f"there is no preset {name!r}; presets are: {', '.join(preset_names())}")
-        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
+        return cls(**_read_preset(name))
 
 
 def preset_names() -> list[str]:
     """Names that ``M2UGenConfig.from_preset`` takes."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """The settings of a preset: its file's, over those of the preset that the file calls its ``base``."""
+    path = PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"there is no preset {name!r}; presets are: {', '.join(preset_names())}")
+    settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    base = settings.pop("base", None)
+    return settings if base is None else _merged(_read_preset(base), settings)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``below`` with the entries of ``above``; dictionaries in both are merged in the same way."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged

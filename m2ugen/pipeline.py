@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from m2ugen.errors import InputError
-from m2ugen.model.decoders.base import Music, Progress
-from m2ugen.model.generation import Sampling, TextStream, generate
+from m2ugen.model.decoders.base import Music, Player, Progress
+from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
-from m2ugen.model.prompting import Turn, render_prompt
+from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
 from m2ugen.processor import LoadedMedia, M2UGenProcessor
 from m2ugen.reply import Reply
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
@@ -41,11 +41,12 @@ MAX_TURNS = 6  # earlier turns that the language model is shown
 class Understanding:
     """What the language model made of a request: its words and, when music is to follow, the conditioning.
 
-    ``conditioning`` is [1, N, D], or None when the answer is words alone.
+    ``conditioning`` is [1, N, D], or None when the answer is words alone; ``request`` are the user's words.
     """
 
     text: str
     conditioning: torch.Tensor | None
+    request: str
 
 
 class M2UGen:
@@ -69,6 +70,8 @@ class M2UGen:
         """
         model = M2UGenModel.load(name, **options)
         if soundfont is not None:
+            if not hasattr(model.decoder, "soundfont"):
+                raise InputError(f"{name} plays no notes, so it takes no SoundFont")
             model.decoder.soundfont = soundfont_path(soundfont)
         return cls(model, M2UGenProcessor.from_model(model))
 
@@ -112,35 +115,43 @@ class M2UGen:
         """Make ``duration`` seconds of music (default: the video's length, else 30).
 
         ``plan`` is played instead of one that the decoder would write. ``conditioning`` is "projected" (the [AUD]
-        states alone drive the decoder), "refined" (what the reply says in so many words, a tempo say, counts as said;
-        the [AUD] states decide the rest; the same as "projected" for a decoder that cannot do this) or "caption" (the
-        decoder's own text encoder reads the reply, as in the published implementation). Without ``seed`` a random one
-        is drawn and reported. Raises InputError.
+        states alone drive the decoder), "refined" (what the request, or else the reply, says in so many words, a tempo
+        say, counts as said; the [AUD] states decide the rest; the same as "projected" for a decoder that cannot do
+        this) or "caption" (the decoder's own text encoder reads the reply, as in the published implementation).
+        Without ``seed`` a random one is drawn and reported. Raises InputError.
         """
         start = time.perf_counter()
+        self._need_decoder()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music, image=image, video=video)
         duration = checked_duration(duration, loaded.video_duration)
+        options: dict[str, Any] = {"guidance_scale": guidance_scale}
+        if plan is not None:
+            if not isinstance(self.model.decoder, Player):
+                raise InputError("this model cannot play a plan: its music decoder makes sound, not notes")
+            options["plan"] = plan
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        return self._compose(
-            understood, duration, seed, start, progress, conditioning, guidance_scale=guidance_scale, plan=plan
-        )
+        return self._compose(understood, duration, seed, start, progress, conditioning, **options)
 
     def edit(self, instruction: str, music: Any, seed: int | None = None, progress: Progress | None = None) -> Reply:
         """Change ``music`` as ``instruction`` says and keep the rest.
 
-        ``music`` is anything that ``ask`` takes, or a Reply of this model, whose score makes the edit exact.
+        ``music`` is anything that ``ask`` takes, or a Reply of this model, whose score makes the edit exact. A model
+        whose decoder makes sound and no notes makes new music where an edit needs new notes: along the tune of
+        ``music`` if the decoder takes a melody, else (as in the published implementation) from the instruction alone.
         Raises InputError when the music cannot be used or the instruction is not an edit that can be done.
         """
-        from m2ugen.edit.apply import resolve
+        from m2ugen.edit.apply import find_command, resolve
 
         start = time.perf_counter()
+        self._need_decoder()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music)
         turn = Turn(checked_text(instruction), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        return self._edit(resolve(instruction, understood.text), understood, loaded, seed, start, progress)
+        find = resolve if isinstance(self.model.decoder, Player) else find_command
+        return self._edit(find(instruction, understood.text), understood, loaded, seed, start, progress)
 
     def chat(self, seed: int | None = None) -> Chat:
         """A conversation that remembers its turns and the last music."""
@@ -152,21 +163,23 @@ class M2UGen:
         """The decoder's conditioning [1, N, D] that a request leads to, without making the music; ``source`` as
         ``conditioning`` of ``generate``.
         """
+        self._need_decoder()
         loaded = self.processor.load(music=music, image=image, video=video)
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), None)
         return self._conditioning(understood, source)
 
     def parts(self) -> dict[str, torch.nn.Module]:
-        """The parts of the model by name, those that have weights."""
+        """The parts of the model by name, those that it has."""
         model = self.model
-        return {
+        parts = {
             **{f"{name} encoder": model.encoders[name] for name in model.config.modalities},
             "adapters": model.adapters,
             "language model": model.language_model,
             "output projector": model.projector,
             "music decoder": model.decoder,
         }
+        return {name: part for name, part in parts.items() if part is not None}
 
     @torch.inference_mode()
     def _understand(
@@ -180,8 +193,10 @@ class M2UGen:
         """Encode the attachments, let the language model answer the last turn, project its [AUD] states."""
         model, tokenizer = self.model, self.processor.tokenizer
         features = self.processor.encode(loaded)
-        prompt = tokenizer(render_prompt(turns), add_special_tokens=False)["input_ids"]
-        stream = None if on_text is None else TextStream(self.processor.decode, on_text)
+        layout = model.config.prompt_format
+        prompt = encode_prompt(tokenizer, turns, layout)
+        ends = StopText(tokenizer, FORMATS[layout].stop_strings)
+        stream = None if on_text is None else TextStream(self.processor.decode, on_text, ends.strings)
         written = generate(
             model.language_model,
             [prompt],
@@ -190,23 +205,27 @@ class M2UGen:
             stop_ids=model.stop_ids,
             generator=None if seed is None else torch.Generator().manual_seed(seed),
             on_token=stream,
+            stop_text=ends,
         )
         if stream is not None:
             stream.close()
-        text = self.processor.decode(written.tokens[0])
-        if written.audio_states is None:
-            return Understanding(text, None)
-        return Understanding(text, model.conditioning(written.audio_states))
+        text = ends.cut(self.processor.decode(written.tokens[0]))
+        states = written.audio_states
+        return Understanding(text, None if states is None else model.conditioning(states), turns[-1].user)
+
+    def _need_decoder(self) -> None:
+        """Raises InputError for a model that makes no music."""
+        if self.model.decoder is None:
+            raise InputError("this model answers in words only and makes no music; use ask, or another model")
 
     def _conditioning(self, understood: Understanding, source: Source) -> torch.Tensor:
-        """What drives the decoder, [1, N, D]. Raises InputError for a model that makes no music."""
+        """What drives the decoder, [1, N, D]."""
         state, decoder = understood.conditioning, self.model.decoder
-        if state is None:
-            raise InputError("this model makes no music; use ask")
+        assert state is not None  # its callers asked for music
         if source == "caption":
             return torch.as_tensor(decoder.encode_text([understood.text]))
         if source == "refined" and hasattr(decoder, "refine"):
-            return torch.as_tensor(decoder.refine(state, understood.text))
+            return torch.as_tensor(decoder.refine(state, understood.text, understood.request))
         if source not in ("projected", "refined"):
             raise InputError(f"conditioning must be 'refined', 'projected' or 'caption', not {source!r}")
         return state
@@ -229,20 +248,26 @@ class M2UGen:
 
     def _edit(
         self,
-        command: EditCommand,
+        command: EditCommand | None,
         understood: Understanding,
         loaded: LoadedMedia,
         seed: int,
         start: float,
         progress: Progress | None,
     ) -> Reply:
-        from m2ugen.edit.apply import apply_edit
+        from m2ugen.edit.apply import NEW_NOTES, apply_edit
 
-        target = None
-        if understood.conditioning is not None and self.model.decoder.conditioning_shape == (NUM_SLOTS, SLOT_DIM):
+        source, decoder, target = source_music(loaded), self.model.decoder, None
+        player = decoder if isinstance(decoder, Player) else None
+        if player is None and (command is None or command.operation in NEW_NOTES):
+            melody = (source.audio, source.sample_rate) if getattr(decoder, "takes_melody", False) else None
+            length = checked_duration(min(source.audio.shape[-1] / source.sample_rate, MAX_DURATION), None)
+            return self._compose(understood, length, seed, start, progress, melody=melody)
+        if understood.conditioning is not None and decoder.conditioning_shape == (NUM_SLOTS, SLOT_DIM):
             target = attributes_from_conditioning(understood.conditioning[0].float().cpu().numpy())
+        assert command is not None  # a decoder that composes gets resolved commands only
         listened = time.perf_counter()
-        music = apply_edit(command, source_music(loaded), self.model.decoder, target, seed, progress)
+        music = apply_edit(command, source, player, target, seed, progress)
         return music_reply(command.phrase(), music, seed, start, listened)
 
 
@@ -283,8 +308,10 @@ class Chat:
         loaded = self.model.processor.load(music=source, image=image, video=video)
         turn = Turn(checked_text(message), loaded.attached)
         turns = [*self.turns[-MAX_TURNS:], turn]
-        understood = self.model._understand(turns, loaded, Sampling(), self.seed)
-        command = None if loaded.music is None else find_command(message, understood.text)
+        sampling = Sampling(audio="never" if self.model.model.decoder is None else "auto")
+        understood = self.model._understand(turns, loaded, sampling, self.seed)
+        editable = loaded.music is not None and self.model.model.decoder is not None
+        command = None if not editable else find_command(message, understood.text)
         if command is not None:
             reply = self.model._edit(command, understood, loaded, self.seed, start, progress)
         elif understood.conditioning is None:

@@ -19,9 +19,10 @@ from m2ugen.media.audio import Audio, load_audio
 from m2ugen.media.image import load_image
 from m2ugen.media.video import Frames, load_video
 from m2ugen.model.encoders.base import Encoder
-from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Turn, render_prompt
+from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Turn, encode_prompt
 from m2ugen.reply import Reply
-from m2ugen.weights import cache_folder, language_model_folder, load_tokenizer
+from m2ugen.weights import cache_folder, model_folder
+from m2ugen.weights.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,7 +109,8 @@ class M2UGenProcessor:
 
     ``encoders`` maps "music", "image" and "video" to encoders. A music encoder's ``prepare`` receives float32
     [samples], mono, at its ``sample_rate`` (Hz); an image encoder's a PIL image in RGB; a video encoder's Frames,
-    ``num_frames`` of them, evenly spaced (fewer when the video has no more).
+    ``num_frames`` of them, evenly spaced (fewer when the video has no more). ``prompt_format`` is the layout of
+    conversations, as in M2UGenConfig.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class M2UGenProcessor:
         tokenizer: PreTrainedTokenizerBase,
         encoders: Mapping[str, Encoder] | None = None,
         cache: FeatureCache | None = None,
+        prompt_format: str = "chatml",
     ) -> None:
         missing = [token for token in AUDIO_TOKENS if token not in tokenizer.get_vocab()]
         if missing:
@@ -125,6 +128,7 @@ class M2UGenProcessor:
         self.tokenizer = tokenizer
         self.encoders = dict(encoders or {})
         self.cache = cache
+        self.prompt_format = prompt_format
         self._fingerprints: dict[str, str] = {}
 
     @classmethod
@@ -133,13 +137,13 @@ class M2UGenProcessor:
         tokenizer = getattr(model, "tokenizer", None)
         if tokenizer is None:
             source = model.config.language_model_source or model.config.name_or_path
-            tokenizer = load_tokenizer(language_model_folder(source))
+            tokenizer = load_tokenizer(model_folder(source))
         held = getattr(model, "encoders", None)
         encoders = {
             name: held[name] if held is not None else getattr(model, f"{name}_encoder")
             for name in model.config.modalities
         }
-        return cls(tokenizer, encoders, cache if cache is not None else FeatureCache())
+        return cls(tokenizer, encoders, cache if cache is not None else FeatureCache(), model.config.prompt_format)
 
     @classmethod
     def from_pretrained(
@@ -148,21 +152,26 @@ class M2UGenProcessor:
         """Read what ``save_pretrained`` wrote. Raises InputError for another version, MissingWeights when absent."""
         path = Path(folder) / CONFIG_NAME
         try:
-            version = json.loads(path.read_text(encoding="utf-8"))["version"]
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            version = settings["version"]
         except OSError as error:
             raise MissingWeights(f"no processor in {folder} ({CONFIG_NAME}); save one with save_pretrained") from error
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged; save the processor again") from error
         if version != PROCESSOR_VERSION:
             raise InputError(f"{path} has version {version}; this release reads version {PROCESSOR_VERSION}")
-        return cls(load_tokenizer(Path(folder)), encoders, cache)
+        return cls(load_tokenizer(Path(folder)), encoders, cache, settings.get("prompt_format", "chatml"))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the tokenizer and the processor's version into ``folder``; encoders are saved with the model."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
-        settings = {"version": PROCESSOR_VERSION, "modalities": sorted(self.encoders)}
+        settings = {
+            "version": PROCESSOR_VERSION,
+            "modalities": sorted(self.encoders),
+            "prompt_format": self.prompt_format,
+        }
         (folder / CONFIG_NAME).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return folder
 
@@ -233,16 +242,15 @@ class M2UGenProcessor:
         """
         loaded = self.load(music, image, video)
         if isinstance(text, str):
-            prompts = [render_prompt([Turn(text, loaded.attached)])]
+            conversations = [[Turn(text, loaded.attached)]]
         elif text and all(isinstance(turn, Turn) for turn in text):
-            prompts = [render_prompt([turn for turn in text if isinstance(turn, Turn)])]
+            conversations = [[turn for turn in text if isinstance(turn, Turn)]]
         elif text and all(isinstance(words, str) for words in text):
-            prompts = [render_prompt([Turn(str(words), loaded.attached)]) for words in text]
+            conversations = [[Turn(str(words), loaded.attached)] for words in text]
         else:
             raise InputError("text must be a string, a list of strings or a list of turns, and not empty")
-        tokens = self.tokenizer(
-            prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-        )
+        prompts = [encode_prompt(self.tokenizer, turns, self.prompt_format) for turns in conversations]
+        tokens = self.tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left")
         prepared = self.prepare(loaded)
         return {
             "input_ids": tokens["input_ids"],

@@ -6,9 +6,9 @@ import numpy as np
 
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.parts import free_role
-from m2ugen.edit.source import EditContext, EditSource, Handler, Player, by_role, limited, rendered
+from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, limited, rendered
 from m2ugen.errors import InputError
-from m2ugen.model.decoders.base import Music
+from m2ugen.model.decoders.base import Music, Player
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import Part, Plan

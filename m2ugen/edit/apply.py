@@ -5,9 +5,9 @@ from __future__ import annotations
 from m2ugen.edit import add, effects, restyle, separate, signal
 from m2ugen.edit.command import EditCommand, parse_phrase
 from m2ugen.edit.instructions import read_instruction
-from m2ugen.edit.source import EditContext, EditSource, Handler, Player
+from m2ugen.edit.source import EditContext, EditSource, Handler
 from m2ugen.errors import InputError
-from m2ugen.model.decoders.base import Music, Progress
+from m2ugen.model.decoders.base import Music, Player, Progress
 from m2ugen.score.attributes import Attributes
 
 _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
@@ -18,6 +18,7 @@ _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **restyle.HANDLERS,
 }
 OPERATIONS = tuple(_HANDLERS)
+NEW_NOTES = frozenset((*add.HANDLERS, *restyle.HANDLERS))  # operations that need a decoder which composes
 NEUTRAL_AMOUNT = {"tempo": 100.0}  # per cent; the others change nothing at 0
 HELP = (
     "add, remove, keep only or replace an instrument; change tempo, key, mode, style, mood, energy, length or volume; "

@@ -5,34 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from m2ugen.media.audio import Audio
-from m2ugen.model.decoders.base import Music
+from m2ugen.model.decoders.base import Music, Player
 from m2ugen.score.attributes import Attributes
 from m2ugen.score.notes import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from m2ugen.score.plan import Plan
     from m2ugen.score.transcription import SourceAnalysis
-
-
-class Player(Protocol):
-    """The part of the score decoder that edits need: it writes chosen roles of a plan beside given notes."""
-
-    def play(
-        self,
-        plan: Plan,
-        given: Mapping[str, np.ndarray] | None = None,
-        roles: Sequence[str] | None = None,
-        seed: int = 0,
-    ) -> np.ndarray:
-        """The notes of ``plan``: those ``given`` (by role, unchanged) and those written for ``roles``."""
-        ...
 
 
 class EditSource:

@@ -22,7 +22,7 @@ from m2ugen.data.nano.shards import read_shards
 from m2ugen.evaluate.controls import Request, adherence, heard, shuffled
 from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
 from m2ugen.model.generation import Sampling, generate
-from m2ugen.model.prompting import Turn, render_prompt
+from m2ugen.model.prompting import Turn, encode_prompt
 from m2ugen.pipeline import M2UGen
 from m2ugen.score.attributes import ENERGIES, INSTRUMENT_INDEX, INSTRUMENTS, SLOT_INDEX, Attributes, same_tempo
 from m2ugen.score.lexicon import read_tempo
@@ -80,14 +80,21 @@ def answers(model: M2UGen, asked: Sequence[tuple[str, np.ndarray]]) -> list[str]
 
 @torch.inference_mode()
 def conditionings(
-    model: M2UGen, asked: Sequence[tuple[str, np.ndarray | None]], modality: str | None = None
+    model: M2UGen,
+    asked: Sequence[tuple[str, np.ndarray | None]],
+    modality: str | None = None,
+    read_request: bool = True,
 ) -> list[np.ndarray]:
-    """What drives the decoder, [N, D], for requests with features of ``modality`` (None: words alone), in batches."""
-    decoder, found = model.model.decoder, []
+    """What drives the decoder, [N, D], for requests with features of ``modality`` (None: words alone), in batches.
+
+    Without ``read_request`` the language model is on its own: only its reply is read, not the request's words.
+    """
+    decoder, found, requests = model.model.decoder, [], iter(text for text, _ in asked)
     for texts, states in _replies(model, asked, modality, Sampling(audio="always")):
         assert states is not None  # every row was made to end in [AUD] tokens
         for text, state in zip(texts, model.model.conditioning(states), strict=True):
-            found.append(decoder.refine(state[None], text)[0].numpy())
+            request = next(requests)
+            found.append(decoder.refine(state[None], text, *([request] if read_request else []))[0].numpy())
     return found
 
 
@@ -100,10 +107,8 @@ def _replies(
     attached = () if modality is None else (modality,)
     for first in range(0, len(asked), BATCH):
         batch = asked[first : first + BATCH]
-        prompts = [
-            processor.tokenizer(render_prompt([Turn(text, attached)]), add_special_tokens=False)["input_ids"]
-            for text, _ in batch
-        ]
+        layout = core.config.prompt_format
+        prompts = [encode_prompt(processor.tokenizer, [Turn(text, attached)], layout) for text, _ in batch]
         features = {}
         if modality is not None:
             features[modality] = torch.from_numpy(
@@ -150,8 +155,12 @@ class Composed:
     longest_runs: list[int]
 
 
-def compose(model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool = True) -> Composed:
-    """Compose ``limit`` pieces for prompts about held-out arrangements; nothing is rendered."""
+def compose(
+    model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool = True, read_request: bool = True
+) -> Composed:
+    """Compose ``limit`` pieces for prompts about held-out arrangements; nothing is rendered. ``memory`` looks for
+    passages of training melodies; ``read_request`` as for ``conditionings``.
+    """
     rng = np.random.default_rng(seed)
     arrangements = list(read_shards(data / "scores", "valid"))
     chosen = rng.permutation(len(arrangements))[:limit]
@@ -160,7 +169,7 @@ def compose(model: M2UGen, data: Path, limit: int, seed: int = 0, memory: bool =
         index = MelodyIndex(melody_steps(a.notes, a.plan) for a in read_shards(data / "scores", "train"))
     composed = Composed([], [], [])
     prompts = [sample_prompt(rng, arrangements[place].plan.attributes())[:2] for place in chosen]
-    wanted = conditionings(model, [(prompt, None) for prompt, _ in prompts])
+    wanted = conditionings(model, [(prompt, None) for prompt, _ in prompts], read_request=read_request)
     for number, ((prompt, asked), conditioning) in enumerate(zip(prompts, wanted, strict=True)):
         plan, notes = model.model.decoder.compose(conditioning, SECONDS, seed=number)
         composed.pairs.append((Request(asked, read_tempo(prompt) is None), heard(notes, plan)))
@@ -225,6 +234,8 @@ def report(model: M2UGen, data: Path, limit: int) -> str:
             parts.append(markdown(f"Questions about held-out works, {title}", understanding(model, data, split, limit)))
     composed = compose(model, data, limit)
     parts.append(markdown("Held-out prompts", control_rows(composed)))
+    alone = compose(model, data, limit, memory=False, read_request=False)
+    parts.append(markdown("Held-out prompts, the language model on its own", control_rows(alone)))
     parts.append(markdown("Pictures and clips", [pictures(model, name, 2 * limit) for name in ("image", "video")]))
     lines = ["### The notes", "", "| | nano | real: 10 % | real: mean | real: 90 % |", "|---|---|---|---|---|"]
     lines += [f"| {n} | {a:.2f} | {b:.2f} | {c:.2f} | {d:.2f} |" for n, a, b, c, d in music_table(composed, data)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -70,6 +70,21 @@ def load_video(
     duration = float(times[-1] - times[0]) + step
     fps = len(times) / duration if duration > 0 else DEFAULT_FPS
     return Frames(np.stack(pictures), np.array(kept) - times[0], duration, fps)
+
+
+def take(frames: Frames, count: int) -> Frames:
+    """Exactly ``count`` pictures of ``frames``, evenly spaced in time and in their order.
+
+    Where there are more, they are distinct. Where there are fewer, time is cut into ``count`` equal parts, and each
+    part has the picture on show in its middle: a picture appears as often as it was long to see, at its own timestamp.
+    """
+    if len(frames) >= count:
+        places = np.searchsorted(frames.timestamps, _spread(frames.timestamps, count))
+    else:
+        end = max(frames.timestamps[0] + frames.duration, frames.timestamps[-1])
+        moments = frames.timestamps[0] + (end - frames.timestamps[0]) * (np.arange(count) + 0.5) / count
+        places = np.searchsorted(frames.timestamps, moments, side="right") - 1
+    return replace(frames, array=frames.array[places], timestamps=frames.timestamps[places])
 
 
 def _spread(times: np.ndarray, count: int) -> np.ndarray:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache
 
+from m2ugen.config import NUM_AUDIO_TOKENS
+from m2ugen.model.decoding import StepDecoder
+from m2ugen.model.kv_cache import reserved_cache
 from m2ugen.model.language_model import KeyValue, LanguageModel
+from m2ugen.model.prompting import cut_at
 
 Audio = Literal["auto", "always", "never", "free"]
+RESERVED_TOKENS = 512  # for which the cache has memory beyond the prompt; it grows when more are written
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen. ``temperature`` 0 takes the likeliest; ``top_p`` in (0, 1] keeps the smallest set of
-    tokens that holds that much probability (nucleus sampling, arXiv 1904.09751). ``audio``: the [AUD] tokens come
-    when the model wants ("auto"), at the end of every answer ("always"), or never; they end an answer, and always
-    come as all eight. "free" treats them as words.
+    tokens that holds that much probability (nucleus sampling, arXiv 1904.09751), ``top_k`` the likeliest k (0: all).
+    ``repetition_penalty`` above 1 makes tokens that stand in prompt or answer less likely (CTRL, arXiv 1909.05858).
+    ``audio``: the [AUD] tokens come when the model wants ("auto"), at the end of every answer ("always"), or never;
+    they end an answer, and always come as all eight. "free" treats them as words.
     """
 
     max_new_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
     audio: Audio = "auto"
 
 
@@ -47,6 +55,29 @@ class OnToken(Protocol):
     def __call__(self, row: int, token: int) -> None: ...
 
 
+class StopText:
+    """Ends an answer where one of ``strings`` appears in its text; what was written of it is for ``cut`` to take off.
+
+    ``tokenizer`` turns tokens into text, of which only the last few are looked at.
+    """
+
+    WINDOW = 16  # tokens, more than any such string has
+
+    def __init__(self, tokenizer: Any, strings: Sequence[str]) -> None:
+        self.tokenizer, self.strings = tokenizer, tuple(strings)
+
+    def __call__(self, tokens: Sequence[int]) -> bool:
+        if not self.strings:
+            return False
+        text = self.tokenizer.decode(list(tokens[-self.WINDOW :]), skip_special_tokens=True)
+        return any(stop in text for stop in self.strings)
+
+    def cut(self, text: str) -> str:
+        """``text`` without the string that ended it and the white space before."""
+        kept = cut_at(text, self.strings)
+        return text if kept == text else kept.rstrip()
+
+
 @torch.inference_mode()
 def generate(
     model: LanguageModel,
@@ -56,29 +87,41 @@ def generate(
     stop_ids: Sequence[int] = (),
     generator: torch.Generator | None = None,
     on_token: OnToken | None = None,
+    stop_text: StopText | None = None,
 ) -> Generated:
-    """Continue ``prompts`` (token ids, of any lengths) until a token in ``stop_ids``, [AUD0] or the limit.
+    """Continue ``prompts`` (token ids, of any lengths) until a token in ``stop_ids``, ``stop_text``, [AUD0] or the
+    limit.
 
     ``adapter_states`` as from ``LanguageModel.adapter_states``. ``generator`` is used when the temperature is above
     0 and must live on the CPU.
     """
     sampling = sampling or Sampling()
     adapter_states = model.adapter_states() if adapter_states is None else adapter_states
-    device = model.audio_head.weight.device
+    device = model.audio_embeddings.weight.device
     first_audio, stops = model.vocab_size, frozenset(stop_ids)
-    input_ids, mask = left_padded(prompts, device)
-    padded = not bool(mask.all())
-    batch = len(prompts)
+    step_ids, prompt_mask = left_padded(prompts, device)
+    padded = not bool(prompt_mask.all())
+    batch, length = prompt_mask.shape
+    room = length + sampling.max_new_tokens + NUM_AUDIO_TOKENS
+    mask = torch.zeros(batch, room, dtype=torch.long, device=device)
+    mask[:, :length] = prompt_mask
+    seen = [set(prompt) for prompt in prompts] if sampling.repetition_penalty != 1 else None
     tokens: list[list[int]] = [[] for _ in prompts]
     has_audio = [False] * batch
     running = [True] * batch
-    cache = DynamicCache(config=model.llama_config)
-    last_states = torch.zeros(batch, model.llama_config.hidden_size, device=device)  # that follow a row's last token
-    step_ids = input_ids
+    cache = reserved_cache(len(model.layers), min(room, length + RESERVED_TOKENS))
+    step: StepDecoder | None = None
     for count in range(sampling.max_new_tokens + 1):
-        hidden = model(step_ids, adapter_states, mask if padded else None, cache)[:, -1]
-        alive = torch.tensor(running, device=device)
-        last_states = torch.where(alive[:, None], hidden, last_states)
+        shown = mask[:, :length] if padded else None
+        if step is None:
+            hidden = model(step_ids, adapter_states, shown, cache)[:, -1]
+            step = StepDecoder(model, adapter_states, cache, batch) if StepDecoder.suits(model) else None
+        else:
+            hidden = step(step_ids, shown)[:, -1]
+        if all(running):
+            last_states = hidden  # [batch, hidden], that follow a row's last token
+        else:
+            last_states = torch.where(torch.tensor(running, device=device)[:, None], hidden, last_states)
         if count == sampling.max_new_tokens:
             break
         scores = model.logits(hidden).float().cpu()
@@ -86,6 +129,8 @@ def generate(
             scores[:, first_audio:] = -torch.inf
         elif sampling.audio != "free":
             scores[:, first_audio + 1 :] = -torch.inf  # the other seven follow the first by themselves
+        if seen is not None:
+            penalise(scores, seen, sampling.repetition_penalty)
         chosen = choose(scores, sampling, generator)
         for row, token in enumerate(chosen):
             if not running[row]:
@@ -96,34 +141,39 @@ def generate(
                 running[row], has_audio[row] = False, True
             else:
                 tokens[row].append(token)
+                if seen is not None:
+                    seen[row].add(token)
                 if on_token is not None:
                     on_token(row, token)
+                if stop_text is not None and stop_text(tokens[row]):
+                    running[row] = False
         if not any(running):
             break
         padded = padded or not all(running)
         step_ids = torch.tensor(chosen, device=device)[:, None]
-        mask = torch.cat([mask, torch.tensor(running, device=device).long()[:, None]], dim=1)
+        mask[:, length] = torch.tensor(running, device=device)
+        length += 1
     if sampling.audio == "always":
         has_audio = [True] * batch
-    states = (
-        _audio_states(model, adapter_states, last_states, mask if padded else None, cache) if any(has_audio) else None
-    )
-    return Generated(tokens, has_audio, None if states is None else states[torch.tensor(has_audio, device=device)])
+    if not any(has_audio):
+        return Generated(tokens, has_audio, None)
+    mask[:, length:] = 1
+    shown = mask[:, : length + NUM_AUDIO_TOKENS - 1] if padded else None
+    states = _audio_states(model, adapter_states, last_states, shown, cache)
+    return Generated(tokens, has_audio, states[torch.tensor(has_audio, device=device)])
 
 
 def _audio_states(
     model: LanguageModel,
     adapter_states: Sequence[KeyValue],
     last_states: torch.Tensor,  # [batch, hidden]: they predict [AUD0]
-    mask: torch.Tensor | None,
-    cache: DynamicCache,
+    mask: torch.Tensor | None,  # [batch, past + 7]
+    cache: Cache,
 ) -> torch.Tensor:
     """The states that predict [AUD0] … [AUD7], the last seven from one pass over [AUD0] … [AUD6]."""
     batch, device = len(last_states), last_states.device
-    count = model.audio_embeddings.num_embeddings - 1
+    count = NUM_AUDIO_TOKENS - 1
     ids = model.vocab_size + torch.arange(count, device=device).expand(batch, count)
-    if mask is not None:
-        mask = torch.cat([mask, mask.new_ones(batch, count)], dim=1)
     following = model(ids, adapter_states, mask, cache)
     return torch.cat([last_states[:, None], following], dim=1)  # [batch, 8, hidden]
 
@@ -134,9 +184,20 @@ def choose(scores: torch.Tensor, sampling: Sampling, generator: torch.Generator 
         return scores.argmax(dim=-1).tolist()
     probabilities = torch.softmax(scores / sampling.temperature, dim=-1)
     ordered, order = probabilities.sort(dim=-1, descending=True)
+    if sampling.top_k:
+        ordered[:, sampling.top_k :] = 0
+        ordered /= ordered.sum(dim=-1, keepdim=True)
     ordered[ordered.cumsum(dim=-1) - ordered >= sampling.top_p] = 0  # the likeliest always stays
     picked = torch.multinomial(ordered, 1, generator=generator)
     return order.gather(-1, picked)[:, 0].tolist()
+
+
+def penalise(scores: torch.Tensor, seen: Sequence[set[int]], penalty: float) -> None:
+    """Bring the scores [batch, vocabulary] of each row's ``seen`` tokens down by a factor, in place."""
+    for row, tokens in zip(scores, seen):
+        places = torch.tensor(sorted(tokens), dtype=torch.long)
+        found = row[places]
+        row[places] = torch.where(found < 0, found * penalty, found / penalty)
 
 
 def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,13 +209,16 @@ def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple
 
 
 class TextStream:
-    """Turns tokens into pieces of text as they come; a character of several tokens waits for its last one.
+    """Turns tokens into pieces of text as they come; a character of several tokens waits for its last one, and what
+    may be the beginning of one of ``stop_strings`` waits until it is known not to be.
 
     ``decode`` maps token ids to text, ``on_text`` receives the pieces; call ``close`` at the end.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str], on_text: Callable[[str], None]) -> None:
-        self._decode, self._on_text = decode, on_text
+    def __init__(
+        self, decode: Callable[[list[int]], str], on_text: Callable[[str], None], stop_strings: Sequence[str] = ()
+    ) -> None:
+        self._decode, self._on_text, self._stops = decode, on_text, stop_strings
         self._tokens: list[int] = []
         self._sent = 0
 
@@ -162,11 +226,13 @@ class TextStream:
         self._tokens.append(token)
         text = self._decode(self._tokens)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            self._send(text)
+            text = cut_at(text, self._stops)
+            beginnings = (stop[:k] for stop in self._stops for k in range(1, len(stop)))
+            self._send(text[: len(text) - max((len(part) for part in beginnings if text.endswith(part)), default=0)])
 
     def close(self) -> None:
         """Send what is left."""
-        self._send(self._decode(self._tokens))
+        self._send(cut_at(self._decode(self._tokens), self._stops))
 
     def _send(self, text: str) -> None:
         if len(text) > self._sent:

@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import create_causal_mask, sdpa_mask
 
 from m2ugen.config import NUM_AUDIO_TOKENS, M2UGenConfig
-from m2ugen.model.lora import TunedLinear, tune_linears
+from m2ugen.model.lora import TunedLinear, execution_device, tune_linears
 from m2ugen.model.quantize import quantize_linears
 
 ATTENTION = "m2ugen_gated"  # name of the attention function among those of transformers
@@ -48,8 +48,10 @@ def gated_attention(
     output, weights = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     if adapter is None:
         return output, weights  # output: [batch, length, heads, head_dim]
-    adapter_key, adapter_value = (part.to(query.dtype).expand(query.shape[0], -1, -1, -1) for part in adapter)
-    heard = F.scaled_dot_product_attention(query, adapter_key, adapter_value, scale=kwargs.get("scaling"))
+    heard = adapter[1].to(query.dtype)
+    if heard.shape[2] > 1:  # a softmax over a single key is 1
+        adapter_key, adapter_value = (part.to(query.dtype).expand(query.shape[0], -1, -1, -1) for part in adapter)
+        heard = F.scaled_dot_product_attention(query, adapter_key, adapter_value, scale=kwargs.get("scaling"))
     gate = torch.tanh(module.get_parameter("gate")).to(output.dtype)[:, None]  # [heads, 1]
     return output + gate * heard.transpose(1, 2), weights
 
@@ -88,7 +90,28 @@ class LanguageModel(nn.Module):
             nn.init.zeros_(self.prefix_query.weight)
         self.audio_embeddings = nn.Embedding(NUM_AUDIO_TOKENS, hidden_size)
         self.audio_head = nn.Linear(hidden_size, NUM_AUDIO_TOKENS, bias=False)
-        self.to(next(llama.parameters()).device)
+        self._place()
+
+    def _place(self) -> None:
+        """Bring what was added to where its neighbours in the Llama compute, and norms that are tuned out of an
+        offloaded Llama.
+        """
+        model = self.llama.model
+        self.prefix_query.to(execution_device(model.embed_tokens))
+        self.audio_embeddings.to(execution_device(model.embed_tokens))
+        self.audio_head.to(execution_device(self.llama.lm_head))
+        for layer in self.layers[self.first_adapted :]:
+            gate = layer.get_parameter("self_attn.gate")
+            gate.data = gate.data.to(execution_device(layer.get_submodule("input_layernorm")))
+        tuned = [layer.get_submodule(norm) for layer in self.layers[self.first_tuned :] for norm in NORMS]
+        for norm in (*tuned, model.norm):
+            hook = getattr(norm, "_hf_hook", None)
+            if norm.get_parameter("weight").is_meta and hook is not None:
+                from accelerate.hooks import remove_hook_from_module
+
+                weight = hook.weights_map["weight"].to(execution_device(norm))
+                remove_hook_from_module(norm)
+                norm.weight = nn.Parameter(weight, requires_grad=False)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -143,7 +166,8 @@ class LanguageModel(nn.Module):
                 if present is not None and name in present:
                     heard = heard * present[name].to(heard)[:, None, None]
                 vectors = vectors + heard  # [batch, num_queries, hidden]
-            states.append(self._project(layer.get_submodule("self_attn"), vectors))
+            attention = layer.get_submodule("self_attn")
+            states.append(self._project(attention, vectors.to(attention.get_parameter("gate").device)))
         return states
 
     def _project(self, attention: Any, vectors: torch.Tensor) -> KeyValue:
@@ -176,8 +200,10 @@ class LanguageModel(nn.Module):
             positions = torch.arange(past, past + length, device=hidden_states.device)[None]
         else:
             positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        mask = None
-        if attention_mask is not None or (past and length > 1):  # otherwise attention's own causality is enough
+        mask: Any = None
+        if attention_mask is not None and length == 1:
+            mask = attention_mask.bool()[:, None, None]  # [batch, 1, 1, past + 1]
+        elif attention_mask is not None or (past and length > 1):  # otherwise attention's own causality is enough
             mask = create_causal_mask(self.llama_config, hidden_states, attention_mask, cache, positions)
         rotary = model.rotary_emb(hidden_states, position_ids=positions)
         for k in range(start, len(self.layers) if stop is None else stop):
@@ -251,13 +277,24 @@ class LanguageModel(nn.Module):
                 module.merge()
 
     def quantize_for_cpu(self) -> None:
-        """Merge LoRA and turn the matrices into 8-bit ones, for inference on a CPU; the table of input vectors
-        becomes half precision. It cannot be undone.
+        """Merge LoRA and turn the matrices into 8-bit ones, one after the other, for inference on a CPU; the table of
+        input vectors becomes half precision. It cannot be undone.
+
+        The Llama may be in half precision: no more than one matrix is ever whole in fp32.
         """
-        self.merge_lora()
-        table = self.llama.model.embed_tokens.weight
+        for module in list(self.modules()):
+            if isinstance(module, TunedLinear):
+                module.merge_into_int8()
+        table = self.llama.model.embed_tokens.weight.detach()
         quantize_linears(self, skip=("lora_down", "lora_up", "audio_head"))
-        self.llama.model.embed_tokens.weight = nn.Parameter(table.detach().half(), requires_grad=False)
+        half = table.half() if table.dtype == torch.float32 else table
+        self.llama.model.embed_tokens.weight = nn.Parameter(half, requires_grad=False)
+
+    def widen_norms(self) -> None:
+        """Bring norms and biases of a Llama in half precision to fp32: they are small, and tuned values are exact."""
+        for parameter in self.llama.parameters():
+            if parameter.ndim == 1:
+                parameter.data = parameter.data.float()
 
     def parameter_groups(self) -> dict[str, list[str]]:
         """Names of the parameters that may be trained, by kind: lora, bias, norm, gate, prefix, audio."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from m2ugen.model.quantize import Int8Linear
+
 
 class TunedLinear(nn.Module):
     """A frozen linear layer plus a low-rank term and, where asked, a bias: ``base(x) + up(down(x)) + bias``.
@@ -48,14 +50,32 @@ class TunedLinear(nn.Module):
         """
         if self.merged:
             return
+        base = self._plain_base()
+        weight, bias = self._sums(base)
+        base.weight = nn.Parameter(weight.to(base.weight.dtype), requires_grad=False)
+        if bias is not None:
+            base.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        self.merged = True
+
+    @torch.no_grad()
+    def merge_into_int8(self) -> None:
+        """The same with an 8-bit base in the plain one's place. Only this one matrix is ever whole in fp32."""
+        if self.merged:
+            return
+        self.base = Int8Linear.from_weight(*self._sums(self._plain_base()))
+        self.merged = True
+
+    def _plain_base(self) -> nn.Linear:
         if not isinstance(self.base, nn.Linear):
             raise TypeError(f"LoRA can be merged into a plain linear layer only, not into {type(self.base).__name__}")
-        weight = self.base.weight + self.lora_up.weight @ self.lora_down.weight  # a new tensor: the base may be tied
-        self.base.weight = nn.Parameter(weight.to(self.base.weight.dtype), requires_grad=False)
-        if self.bias is not None:
-            total = self.bias if self.base.bias is None else self.base.bias + self.bias
-            self.base.bias = nn.Parameter(total.detach().clone(), requires_grad=False)
-        self.merged = True
+        return self.base
+
+    def _sums(self, base: nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias, those of the base included; new tensors: the base's may be tied."""
+        weight = base.weight + self.lora_up.weight @ self.lora_down.weight
+        if base.bias is None or self.bias is None:
+            return weight, self.bias if base.bias is None else base.bias
+        return weight, base.bias + self.bias
 
 
 def tune_linears(parent: nn.Module, names: Iterable[str], biased: Iterable[str], rank: int) -> None:
@@ -63,4 +83,18 @@ def tune_linears(parent: nn.Module, names: Iterable[str], biased: Iterable[str],
     for name in names:
         base = getattr(parent, name)
         tuned = TunedLinear(base, base.in_features, base.out_features, rank, bias=name in biased)
-        setattr(parent, name, tuned.to(next(base.parameters()).device))
+        device = execution_device(base)
+        for added in (tuned.lora_down, tuned.lora_up):
+            added.to(device)
+        if tuned.bias is not None:
+            tuned.bias.data = tuned.bias.data.to(device)
+        setattr(parent, name, tuned)
+
+
+def execution_device(module: nn.Module) -> torch.device:
+    """Where ``module`` computes: where its weights are, or where accelerate brings them to when they are offloaded."""
+    device = next(module.parameters()).device
+    hook = getattr(module, "_hf_hook", None)
+    if device.type == "meta" and hook is not None:
+        return torch.device(hook.execution_device)
+    return device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from m2ugen.config import M2UGenConfig, preset_names
@@ -19,10 +19,13 @@ from m2ugen.model.adapters import UnderstandingAdapter
 from m2ugen.model.language_model import ATTENTION, LanguageModel
 from m2ugen.model.projector import OutputProjector
 from m2ugen.model.prompting import AUDIO_TOKENS, TURN_END
+from m2ugen.model.quiet import quietly
 from m2ugen.model.registry import load_component
-from m2ugen.weights import language_model_folder, load_tokenizer, packaged_folder, save_tensors
+from m2ugen.weights import model_folder, packaged_folder, preset_folder, save_tensors
+from m2ugen.weights.tokenizer import add_audio_tokens, has_tokenizer, load_tokenizer
 
 BRIDGE = "bridge.safetensors"  # everything that is trained
+AUTO_INT8_PARAMETERS = 10_000_000  # above which decoding on a CPU waits for the weights to be read
 LLAMA_FOLDER = "language_model"  # inside a saved model that has no source for its language model
 
 # Kinds of parameters that each stage of the paper trains; "decoder" also tunes the language model a little, because
@@ -94,7 +97,10 @@ class M2UGenModel(PreTrainedModel):
         self, features: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor] | None = None
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """What the adapted layers attend to, from features by modality; see LanguageModel.adapter_states."""
-        adapters = {name: self.adapters[name](hidden) for name, hidden in features.items()}
+        adapters = {}
+        for name, hidden in features.items():
+            adapter = self.adapters[name]
+            adapters[name] = adapter(hidden.to(next(adapter.parameters()).dtype))
         return self.language_model.adapter_states(adapters, present)
 
     def forward(
@@ -208,20 +214,29 @@ class M2UGenModel(PreTrainedModel):
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> M2UGenModel:
-        """A preset with the weights in the package. Raises InputError and MissingWeights."""
-        return cls._load(M2UGenConfig.from_preset(name), packaged_folder(name), **options)
+        """A preset with the weights in the package, or those that ``m2ugen convert --preset NAME`` made of a published
+        checkpoint. Raises InputError and MissingWeights.
+        """
+        config, folder = preset_config(name), preset_folder(name)
+        if not (folder / BRIDGE).is_file():
+            raise MissingWeights(
+                f"the trained weights of {name} are not on this machine: download the checkpoint that "
+                f"{config.bridge_source} publishes and run: m2ugen convert CHECKPOINT.pth --preset {name}"
+            )
+        return cls._load(config, folder, **options)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> M2UGenModel:  # type: ignore[override]
         """A folder written by ``save_pretrained``, or a hub id. Raises InputError and MissingWeights.
 
         ``device`` ("cpu"), ``dtype`` (fp32 on the CPU, bf16 elsewhere), ``quantise``: None, "int8" (CPU; decoding
-        about twice as fast), or "auto", which is "int8" on a CPU without a dtype. Further options,
+        about twice as fast), or "auto", which is "int8" on a CPU without a dtype, except for language models so small
+        that they gain nothing. Further options,
         such as ``quantization_config`` for 4- and 8-bit weights on a GPU, go to transformers for the language model.
         """
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
-            folder = language_model_folder(str(pretrained_model_name_or_path))
+            folder = model_folder(str(pretrained_model_name_or_path))
         if not (folder / "config.json").is_file():
             raise MissingWeights(f"there is no model in {folder}: config.json is missing")
         return cls._load(M2UGenConfig.from_pretrained(folder), folder, **options)
@@ -256,39 +271,45 @@ class M2UGenModel(PreTrainedModel):
         on_cpu = torch.device(device).type == "cpu"
         if quantise not in (None, "auto", "int8"):
             raise InputError(f"quantise must be 'int8', 'auto' or None, not {quantise!r}")
-        int8 = quantise == "int8" or (quantise == "auto" and on_cpu and dtype is None and not llama_options)
+        large = _matrix_parameters(config.language_model) > AUTO_INT8_PARAMETERS
+        int8 = quantise == "int8" or (quantise == "auto" and large and on_cpu and dtype is None and not llama_options)
         if int8 and not on_cpu:
             raise InputError("int8 weights are for the CPU; on a GPU pass a quantization_config")
         dtype = dtype or (torch.float32 if on_cpu else torch.bfloat16)
+        stored = "auto" if int8 else dtype  # 8-bit matrices are made of what the files hold, one after the other
         with torch.random.fork_rng(devices=[]):
-            model = cls(config, _load_llama(config, folder, dtype, **llama_options))
+            model = cls(config, _load_llama(config, folder, stored, **llama_options))
+        if int8:
+            model.language_model.widen_norms()
         model.load_trained(folder)
         if llama_options:  # transformers has placed the language model; what is added follows
             trained = model.trained_state()
             for name, parameter in model.named_parameters():
                 if name in trained:
-                    parameter.data = parameter.data.to(device=device, dtype=dtype)
+                    parameter.data = parameter.data.to(dtype)
+            for part in (model.adapters, model.projector):
+                if part is not None:
+                    part.to(model.language_model.audio_embeddings.weight.device)
+        elif int8:
+            model.language_model.quantize_for_cpu()
         else:
             model.language_model.merge_lora()
             nn.Module.to(model, device=device, dtype=dtype)
-        if int8:
-            model.language_model.quantize_for_cpu()
-        parts = _parts_folder(config, folder)
+        parts = parts_folder(config, folder)
         for name in config.modalities:
             encoder = getattr(config, f"{name}_encoder")
             if encoder.kind is not None:
-                model.encoders[name] = load_component(encoder, parts).to(device)
+                model.encoders[name] = load_component(encoder, parts, device, dtype)
         if config.decoder is not None and config.decoder.kind is not None:
-            model.decoder = load_component(config.decoder, parts).to(device)
+            model.decoder = load_component(config.decoder, parts, device, dtype, int8)
         model._attach_tokenizer(folder)
         return model.eval()
 
     def _attach_tokenizer(self, folder: Path) -> None:
         source = _llama_folder(self.config, folder)
-        if not (source / "tokenizer.json").is_file():
-            return
-        self.tokenizer = load_tokenizer(source)
-        self.tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)})
+        if has_tokenizer(source):
+            vocab_size = self.config.language_model.vocab_size
+            self.tokenizer = add_audio_tokens(load_tokenizer(source), vocab_size, AUDIO_TOKENS)
 
     def trained_state(self) -> dict[str, torch.Tensor]:
         """Every tensor that training may change, by name."""
@@ -332,19 +353,34 @@ class M2UGenModel(PreTrainedModel):
             quietly(self.language_model.save_llama)(folder / LLAMA_FOLDER)
 
 
+def preset_config(name: str) -> M2UGenConfig:
+    """The configuration of a preset: what stands beside its weights, where they were converted, else the preset's own.
+
+    Raises InputError when there is no such preset.
+    """
+    config, folder = M2UGenConfig.from_preset(name), preset_folder(name)
+    return M2UGenConfig.from_pretrained(folder) if (folder / "config.json").is_file() else config
+
+
 def _llama_folder(config: M2UGenConfig, folder: Path) -> Path:
     source = config.language_model_source
-    return folder / LLAMA_FOLDER if source is None else language_model_folder(source)
+    return folder / LLAMA_FOLDER if source is None else model_folder(source)
 
 
-def _parts_folder(config: M2UGenConfig, folder: Path) -> Path:
+def parts_folder(config: M2UGenConfig, folder: Path) -> Path:
+    """Where the encoders and the decoder of the model in ``folder`` are, those without a source of their own."""
     source = config.parts_source
     if source is None:
         return folder
     return packaged_folder(source) if source in preset_names() else Path(source)
 
 
-def _load_llama(config: M2UGenConfig, folder: Path, dtype: torch.dtype, **options: Any) -> LlamaForCausalLM:
+def _matrix_parameters(config: LlamaConfig) -> int:
+    """Number of parameters in the layers of a Llama, roughly."""
+    return int(config.num_hidden_layers * config.hidden_size * (2 * config.hidden_size + 3 * config.intermediate_size))
+
+
+def _load_llama(config: M2UGenConfig, folder: Path, dtype: torch.dtype | str, **options: Any) -> LlamaForCausalLM:
     """The language model without additions. Raises MissingWeights."""
     source = _llama_folder(config, folder)
     try:
@@ -356,21 +392,3 @@ def _load_llama(config: M2UGenConfig, folder: Path, dtype: torch.dtype, **option
     if llama.config.hidden_size != config.language_model.hidden_size:
         raise MissingWeights(f"the language model in {source} has another size than the configuration says")
     return llama
-
-
-def quietly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of transformers without its progress bars and notes."""
-    from transformers.utils import logging
-
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            return function(*arguments, **keywords)
-        finally:
-            logging.set_verbosity(level)
-            if bars:
-                logging.enable_progress_bar()
-
-    return call

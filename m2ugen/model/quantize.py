@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+ROWS = 2048  # of a matrix that are rounded at a time
+
 
 class Int8Linear(nn.Module):
     """A linear layer with 8-bit weights, one scale per output, and activations of twice 8 bits.
@@ -36,10 +38,19 @@ class Int8Linear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> Int8Linear:
-        """Round the weights of ``linear`` to 8 bits, symmetric per output row."""
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-8) / 127
-        return cls(torch.round(weight / scale[:, None]).to(torch.int8), scale, linear.bias)
+        """The 8-bit form of ``linear``."""
+        return cls.from_weight(linear.weight, linear.bias)
+
+    @classmethod
+    def from_weight(cls, weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Linear:
+        """Round ``weight`` [out, in] to 8 bits, symmetric per output row; some rows at a time, for little memory."""
+        codes, scales = [], []
+        for rows in weight.detach().split(ROWS):
+            rows = rows.float()
+            scale = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1)).clamp(min=1e-8) / 127
+            codes.append((rows / scale[:, None]).round_().to(torch.int8))
+            scales.append(scale)
+        return cls(torch.cat(codes), torch.cat(scales), bias)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         # The kernel rounds activations to 8 bits with one scale for all rows: too coarse, for the first token of a

@@ -1,48 +1,75 @@
 """Names of encoders and decoders → what loads them. A new one is a line here; it is imported when it is used.
 
-Each loader takes the folder with the weights and the options of its configuration, and returns a torch module that
-offers m2ugen.model.encoders.base.Encoder or m2ugen.model.decoders.base.MusicDecoder. Where it reads one file of a
-fixed name, the entry names that file and the loader takes its path.
+Each loader takes the folder with the weights, which the configuration's ``source`` names, and the options of its
+configuration, and returns a torch module that offers m2ugen.model.encoders.base.Encoder or
+m2ugen.model.decoders.base.MusicDecoder. Where it reads one file of a fixed name, the entry names that file and the
+loader takes its path.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from m2ugen.config import ComponentConfig
 from m2ugen.errors import InputError
+from m2ugen.model.quiet import quietly
+from m2ugen.weights import model_folder
 
 
 class Entry(NamedTuple):
-    """Where a part is: ``module``, ``loader`` (a dotted name in it), and the file it reads, if it wants a path."""
+    """Where a part is: ``module``, ``loader`` (a dotted name in it), and the file it reads, if it wants a path.
+
+    ``large`` parts take the model's dtype (small ones stay in fp32); those that ``quantise`` take that as an option.
+    """
 
     module: str
     loader: str
     file: str | None = None
+    large: bool = False
+    quantise: bool = False
 
 
 COMPONENTS = {
     "nano-music": Entry("m2ugen.model.encoders.nano_music", "NanoMusicEncoder.from_folder"),
     "nano-image": Entry("m2ugen.model.encoders.nano_vision", "NanoImageEncoder.from_file", "image_encoder.safetensors"),
     "nano-video": Entry("m2ugen.model.encoders.nano_vision", "NanoVideoEncoder.from_file", "image_encoder.safetensors"),
+    "mert": Entry("m2ugen.model.encoders.mert", "MERTEncoder.from_pretrained", large=True),
+    "vit": Entry("m2ugen.model.encoders.vit", "ViTEncoder.from_pretrained", large=True),
+    "vivit": Entry("m2ugen.model.encoders.vivit", "ViViTEncoder.from_pretrained", large=True),
+    "musicgen": Entry("m2ugen.model.decoders.musicgen", "MusicGenDecoder.from_pretrained", large=True, quantise=True),
+    "audioldm2": Entry("m2ugen.model.decoders.audioldm2", "AudioLDM2Decoder.from_pretrained", large=True),
     "score": Entry("m2ugen.model.decoders.score", "ScoreDecoder.from_pretrained"),
 }
 
 
-def load_component(config: ComponentConfig, folder: Path) -> nn.Module:
-    """The frozen part that ``config`` describes, in evaluation mode, with its weights from ``folder``.
+def load_component(
+    config: ComponentConfig,
+    folder: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    int8: bool = False,
+) -> nn.Module:
+    """The frozen part that ``config`` describes, in evaluation mode; ``folder`` holds the weights of a part without a
+    source of its own, and the sources that are folders inside the model's. ``int8`` asks for 8-bit weights where the
+    part knows how.
 
-    Raises InputError for an unknown kind; MissingWeights comes from the part itself.
+    Raises InputError for an unknown kind, MissingWeights.
     """
     if config.kind not in COMPONENTS:
         raise InputError(f"unknown kind {config.kind!r}; known are: {', '.join(sorted(COMPONENTS))}")
     entry = COMPONENTS[config.kind]
-    loader = import_module(entry.module)
+    if config.source is not None:
+        folder = folder / config.source if (folder / config.source).is_dir() else model_folder(config.source)
+    loader: Any = import_module(entry.module)
     for name in entry.loader.split("."):
         loader = getattr(loader, name)
-    component: nn.Module = loader(folder / entry.file if entry.file else folder, **(config.options or {}))  # type: ignore[operator]
-    return component.eval().requires_grad_(False)
+    options = dict(config.options or {})
+    if entry.quantise and int8:
+        options.setdefault("quantise", "int8")
+    component: nn.Module = quietly(loader)(folder / entry.file if entry.file else folder, **options)
+    return component.to(device=device, dtype=dtype if entry.large else None).eval().requires_grad_(False)

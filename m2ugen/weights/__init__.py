@@ -16,10 +16,10 @@ from m2ugen.media.files import atomic_output
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
 
 # Language models that need more than a folder or a hub id: name → module with ``resolve() -> Path``.
 SOURCES = {"smollm2": "m2ugen.weights.smollm2"}
+HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "pytorch_model*.bin")  # no code, no other formats
 
 
 def cache_folder() -> Path:
@@ -36,9 +36,9 @@ def packaged_folder(preset: str) -> Path:
     return Path(__file__).parent / preset
 
 
-def language_model_folder(source: str | Path) -> Path:
-    """A folder with ``config.json``, ``*.safetensors`` and ``tokenizer.json`` for ``source``: a name in SOURCES, a
-    folder, or a hub id (downloaded into the hub's cache). Raises MissingWeights.
+def model_folder(source: str | Path) -> Path:
+    """The folder of a pretrained model: ``source`` is a name in SOURCES, a folder, or a hub id (its configuration and
+    weights are downloaded into the hub's cache). Raises MissingWeights.
     """
     if str(source) in SOURCES:
         folder: Path = import_module(SOURCES[str(source)]).resolve()
@@ -49,9 +49,31 @@ def language_model_folder(source: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.model"]))
+        return Path(snapshot_download(str(source), allow_patterns=list(HUB_FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingWeights(f"no language model at {source!r}: give a folder, or a hub id and a connection") from error
+        raise MissingWeights(f"no model at {str(source)!r}: give a folder, or a hub id and a connection") from error
+
+
+def local_folder(source: str | Path) -> Path | None:
+    """As ``model_folder``, but downloads nothing: None when the model is not on this machine."""
+    if str(source) in SOURCES or Path(source).is_dir():
+        try:
+            return model_folder(source)
+        except MissingWeights:
+            return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=list(HUB_FILES), local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
+
+
+def preset_folder(preset: str) -> Path:
+    """Where the trained weights of a preset are: in the package, or where ``m2ugen convert`` puts them."""
+    packaged = packaged_folder(preset)
+    return packaged if packaged.is_dir() else cache_folder() / "presets" / preset
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -65,14 +87,3 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_output(path, (".safetensors",)) as temporary:
         save_file(whole, temporary, {"format": "pt", "version": "1"})
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in ``folder``. Raises MissingWeights when there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise MissingWeights(f"no tokenizer in {folder}; it needs tokenizer.json") from error
-    return tokenizer

@@ -132,8 +132,17 @@ def test_info_tells_the_parts(m2ugen: Runner, tmp_path: Path) -> None:
     run = m2ugen("info", "--json")
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
-    assert told["conditioning_shape"] == [10, 40]
-    assert told["parts"]["language model"] > 1e8
+    assert told["complete"]
+    sizes = {part["name"]: part["parameters"] for part in told["parts"]}
+    assert sizes["language model"] > 1e8 and told["parameters"] == sum(sizes.values())
+
+
+def test_info_tells_what_a_preset_lacks(m2ugen: Runner, tmp_path: Path) -> None:
+    run = m2ugen("info", "--model", "mu-llama")
+    assert run.returncode == 0, run.stderr
+    assert "missing: language model, to be had from meta-llama/Llama-2-7b-hf (Llama 2 Community License" in run.stdout
+    run = m2ugen("ask", "What is this?", "--model", "mu-llama")
+    assert run.returncode == 2 and "m2ugen convert CHECKPOINT.pth --preset mu-llama" in run.stderr
 
 
 @pytest.mark.parametrize("command", ["ask", "edit"])

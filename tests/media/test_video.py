@@ -15,7 +15,7 @@ from PIL import Image
 
 from m2ugen.errors import InputError
 from m2ugen.media.audio import load_audio
-from m2ugen.media.video import load_video, mux_audio
+from m2ugen.media.video import Frames, load_video, mux_audio, take
 
 
 def clip(path: Path, times_ms: list[int], size: tuple[int, int] = (64, 48), codec: str = "mpeg4") -> Path:
@@ -23,6 +23,7 @@ def clip(path: Path, times_ms: list[int], size: tuple[int, int] = (64, 48), code
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=1000)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.bit_rate = 5_000_000  # with less, neighbouring shades can come out alike
         stream.codec_context.time_base = Fraction(1, 1000)
         for k, time in enumerate(times_ms):
             picture = np.full((size[1], size[0], 3), 10 + 3 * k, dtype=np.uint8)
@@ -46,6 +47,24 @@ def test_variable_rates_give_distinct_ordered_frames(
     shown = [10 + 3 * times.index(round(1000 * t)) for t in frames.timestamps]
     assert np.abs(values - shown).max() < 4
     assert times[-1] / 1000 <= frames.duration <= times[-1] / 1000 + 0.31
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0.01, 3.0), min_size=1, max_size=40), st.integers(1, 12))
+def test_exactly_as_many_frames_as_asked(steps: list[float], count: int) -> None:
+    """More: distinct. Fewer: each for its share of the time, in order, at its own timestamp."""
+    times = 7.0 + np.cumsum([0.0, *steps[:-1]])
+    array = np.arange(len(times), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), dtype=np.uint8)
+    frames = Frames(array, times, sum(steps), len(times) / sum(steps))
+    taken = take(frames, count)
+    places = taken.array[:, 0, 0, 0].astype(int)
+    assert len(taken) == count and (np.diff(places) >= 0).all() and taken.duration == frames.duration
+    np.testing.assert_array_equal(taken.timestamps, times[places])
+    if len(times) >= count:
+        assert len(set(places.tolist())) == count
+    else:
+        shares = np.array(steps) / sum(steps) * count
+        assert np.abs(np.bincount(places, minlength=len(times)) - shares).max() <= 1.0 + 1e-6
 
 
 def test_frames_are_spread_over_the_whole_video(tmp_path: Path) -> None:

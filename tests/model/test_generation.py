@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2ugen.model.generation import Sampling, TextStream, choose, generate
+from m2ugen.model.generation import Sampling, StopText, TextStream, choose, generate, penalise
+from m2ugen.model.kv_cache import reserved_cache
 from m2ugen.model.modeling import M2UGenModel
 from tests.model.tiny import VOCABULARY, tiny_features, tiny_model
 
@@ -88,3 +89,59 @@ def test_text_streams_in_whole_characters() -> None:
     stream.close()
     assert "".join(pieces) == "naïve ♪"
     assert all("\N{REPLACEMENT CHARACTER}" not in piece for piece in pieces)
+
+
+class Letters:
+    """A tokenizer whose token 0 is "a", 1 "b" …"""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return "".join(chr(ord("a") + token) for token in ids)
+
+
+def test_top_k_keeps_the_likeliest() -> None:
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(400, -1)
+    assert set(choose(scores, Sampling(temperature=1.0, top_k=2), torch.Generator().manual_seed(0))) == {2, 3}
+    both = Sampling(temperature=1.0, top_k=2, top_p=0.5)  # of what the two have, the likelier holds 0.57
+    assert set(choose(scores, both, torch.Generator().manual_seed(0))) == {3}
+
+
+def test_repetition_makes_tokens_less_likely(model: M2UGenModel) -> None:
+    scores = torch.tensor([[2.0, -2.0, 1.0], [2.0, -2.0, 1.0]])
+    penalise(scores, [{0, 1}, set()], 2.0)
+    assert scores.tolist() == [[1.0, -4.0, 1.0], [2.0, -2.0, 1.0]]
+    strong = Sampling(max_new_tokens=20, repetition_penalty=1e6, audio="never")
+    (written,) = generate(model.language_model, PROMPTS[:1], sampling=strong).tokens
+    assert len(set(written)) == 20
+
+
+def test_text_ends_where_a_stop_string_appears(model: M2UGenModel) -> None:
+    free = Sampling(max_new_tokens=12, audio="never")
+    written = generate(model.language_model, PROMPTS, sampling=free).tokens
+    word = Letters().decode(written[0][4:6])
+    stop = StopText(Letters(), (word,))
+    stopped = generate(model.language_model, PROMPTS, sampling=free, stop_text=stop).tokens
+    assert stopped[0] == written[0][: len(stopped[0])]
+    assert Letters().decode(stopped[0]).endswith(word)
+    assert stop.cut(f"words \n{word} more") == "words"
+    assert StopText(Letters(), ()).cut("all ") == "all "
+
+
+def test_a_stream_keeps_stop_strings_to_itself() -> None:
+    pieces: list[str] = []
+    stream = TextStream(lambda ids: bytes(ids).decode(), pieces.append, ("\n###",))
+    for byte in b"one\n## two\n### Instruction":
+        stream(0, byte)
+    stream.close()
+    assert "".join(pieces) == "one\n## two"
+    # what may be the beginning waits
+    assert pieces[:4] == ["o", "n", "e", "\n## "]
+
+
+@torch.no_grad()
+def test_a_reserved_cache_equals_the_whole_and_grows(model: M2UGenModel) -> None:
+    ids, states = torch.arange(12)[None], model.language_model.adapter_states()
+    cache = reserved_cache(len(model.language_model.layers), 3)
+    parts = [model.language_model(ids[:, a:b], states, cache=cache) for a, b in ((0, 2), (2, 3), (3, 4), (4, 12))]
+    whole = model.language_model(ids, states)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=2e-5, rtol=1e-5)
+    assert cache.get_seq_length() == 12

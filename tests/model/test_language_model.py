@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaForCausalLM
 
 from m2ugen.model.language_model import IGNORED, LanguageModel
 from m2ugen.model.modeling import M2UGenModel
@@ -106,6 +108,41 @@ def test_8_bit_weights_stay_near() -> None:
     model.language_model.quantize_for_cpu()
     after = model.language_model(ids, model.adapter_states(features))
     assert torch.nn.functional.cosine_similarity(before, after, dim=-1).min() > 0.99
+
+
+@torch.no_grad()
+def test_a_llama_in_half_precision_quantises_as_in_full(tmp_path: Path) -> None:
+    """LoRA is merged in fp32, whatever the files hold."""
+    model = tiny_model()
+    model.language_model.llama.half().float()  # numbers that half precision holds
+    model.save_pretrained(tmp_path / "full")
+    model.save_pretrained(tmp_path / "half")
+    LlamaForCausalLM.from_pretrained(tmp_path / "full" / "language_model").half().save_pretrained(
+        tmp_path / "half" / "language_model"
+    )
+    ids, features = tokens(1, 6), tiny_features(1)
+    found = []
+    for name in ("full", "half"):
+        loaded = M2UGenModel.from_pretrained(tmp_path / name, quantise="int8")
+        assert not any(isinstance(module, torch.nn.Linear) for module in loaded.language_model.layers[0].modules())
+        found.append(loaded.language_model(ids, loaded.adapter_states(features)))
+    torch.testing.assert_close(found[0], found[1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["cpu", "disk"])
+def test_layers_may_lie_elsewhere(place: str, tmp_path: Path) -> None:
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "model")
+    layers = {f"model.layers.{k}": "cpu" if k < 3 else place for k in range(8)}
+    outer = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
+    placed = M2UGenModel.from_pretrained(
+        tmp_path / "model", device_map={**outer, **layers}, offload_folder=tmp_path / "offload"
+    )
+    assert any(parameter.is_meta for parameter in placed.parameters()) == (place == "disk")
+    ids, features = tokens(1, 6), tiny_features(1)
+    expected = model.language_model(ids, model.adapter_states(features))
+    torch.testing.assert_close(placed.language_model(ids, placed.adapter_states(features)), expected, **CLOSE)
 
 
 @torch.no_grad()

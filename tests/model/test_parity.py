@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,73 +13,67 @@ import torch
 from safetensors.torch import load_file
 
 from m2ugen.config import MODALITIES, M2UGenConfig
-from m2ugen.convert.published import convert_published, convert_tensor, read_published
+from m2ugen.convert.folder import convert
+from m2ugen.convert.names import convert_tensor
+from m2ugen.convert.published import convert_published, read_published
 from m2ugen.model.generation import Sampling, generate
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.projector import OutputProjector
+from tests.convert.checkpoints import CASES, parity_config, write_parity_set
 
 FOLDER = Path(os.environ.get("M2UGEN_PARITY_DIR") or Path(__file__).parents[1] / "data" / "parity")
-CASES = {"text": (), "music": ("music",), "image": ("image",), "video": ("video",), "all": MODALITIES}
 TOLERANCE = {"atol": 1e-4, "rtol": 0.0}
 
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def sizes() -> dict[str, Any]:
-    return json.loads((FOLDER / "config.json").read_text())
+@pytest.fixture(scope="module", params=["given", "other sizes"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The set that is given, and one of ours with other sizes, so that nothing here is tied to one set's."""
+    if request.param == "given":
+        return FOLDER
+    path = tmp_path_factory.mktemp("parity")
+    write_parity_set(path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, torch.Tensor]:
-    return load_file(FOLDER / "golden.safetensors")
+def sizes(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def config(sizes: dict[str, Any]) -> M2UGenConfig:
-    encoders = {
-        f"{name}_encoder": {
-            "num_tokens": sizes[f"{name}_tokens"],
-            "dim": sizes["music_dim" if name == "music" else "vision_dim"],
-        }
-        for name in MODALITIES
-    }
-    names = (
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "intermediate_size",
-        "rms_norm_eps",
-    )
-    return M2UGenConfig(
-        **encoders,
-        language_model={
-            **{name: sizes[name] for name in names},
-            "vocab_size": sizes["base_vocab_size"],
-            "rope_parameters": {"rope_type": "default", "rope_theta": sizes["rope_theta"]},
-        },
-        adapter={"num_queries": sizes["num_queries"], "expansion": sizes["adapter_expansion"]},
-        tuning={"layers_per_modality": sizes["layers_per_modality"], "lora_rank": sizes["lora_rank"]},
-        projector={
-            "hidden_size": sizes["projector_hidden_size"],
-            "num_heads": sizes["projector_num_heads"],
-            "num_layers": sizes["projector_layers"],
-        },
-        decoder={"conditioning_shape": sizes["conditioning_shape"], "target_scale": sizes["decoder_target_scale"]},
-        audio_token_ids=sizes["audio_token_ids"],
-    )
+def golden(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "golden.safetensors")
 
 
 @pytest.fixture(scope="module")
-def model(config: M2UGenConfig) -> M2UGenModel:
-    model = M2UGenModel(config)
-    state = convert_published(read_published(FOLDER / "checkpoint.pth"), config)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not missing
-    assert not unexpected
-    return model.eval()
+def converted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``m2ugen convert`` makes of the set."""
+    path = tmp_path_factory.mktemp("converted") / "model"
+    convert(folder, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(converted: Path) -> M2UGenConfig:
+    return M2UGenConfig.from_pretrained(converted)
+
+
+@pytest.fixture(scope="module")
+def model(config: M2UGenConfig, converted: Path) -> M2UGenModel:
+    return M2UGenModel.for_training(config, init=converted).eval()
+
+
+def test_sizes_are_read_off_the_tensors(config: M2UGenConfig, sizes: dict[str, Any]) -> None:
+    expected = parity_config(sizes)
+    for part in ("music_encoder", "image_encoder", "video_encoder", "adapter", "tuning", "projector", "decoder"):
+        assert getattr(config, part).to_diff_dict() == getattr(expected, part).to_diff_dict()
+    for name in ("vocab_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps"):
+        assert getattr(config.language_model, name) == getattr(expected.language_model, name)
+    assert config.language_model.rope_parameters == expected.language_model.rope_parameters
+    assert config.audio_token_ids == sizes["audio_token_ids"]
 
 
 def assert_same_hidden(model: M2UGenModel, found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -123,13 +118,10 @@ def test_a_batch_whose_rows_have_other_modalities(model: M2UGenModel, golden: di
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_greedy_tokens_with_the_cache(
-    case: str, merged: bool, config: M2UGenConfig, model: M2UGenModel, golden: dict[str, torch.Tensor]
+    case: str, merged: bool, converted: Path, model: M2UGenModel, golden: dict[str, torch.Tensor]
 ) -> None:
     if merged:
-        merged_model = M2UGenModel(config).eval()
-        merged_model.load_state_dict(model.state_dict())
-        merged_model.language_model.merge_lora()
-        model = merged_model
+        model = M2UGenModel.from_pretrained(converted)
     expected = golden[f"greedy.{case}"].tolist()
     with torch.no_grad():
         states = model.adapter_states(features_of(case, golden, slice(0, 1)))
@@ -145,9 +137,9 @@ def test_projector(model: M2UGenModel, golden: dict[str, torch.Tensor]) -> None:
 
 
 def test_projector_in_audioldm2_form(
-    config: M2UGenConfig, sizes: dict[str, Any], golden: dict[str, torch.Tensor]
+    folder: Path, config: M2UGenConfig, sizes: dict[str, Any], golden: dict[str, torch.Tensor]
 ) -> None:
-    state = convert_published(load_file(FOLDER / "projector_audioldm2.safetensors"), config)
+    state = convert_published(load_file(folder / "projector_audioldm2.safetensors"), config)
     shape = (1, sizes["audioldm2_output_dim"])
     projector = OutputProjector(
         sizes["hidden_size"],
@@ -197,11 +189,23 @@ def test_inference_undoes_the_training_scale(model: M2UGenModel, golden: dict[st
 
 
 def test_keys_of_frozen_parts_and_module_prefixes_are_understood(
-    tmp_path: Path, config: M2UGenConfig, golden: dict[str, torch.Tensor]
+    tmp_path: Path, folder: Path, config: M2UGenConfig
 ) -> None:
-    state = read_published(FOLDER / "checkpoint.pth")
+    state = read_published(folder / "checkpoint.pth")
     wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
     wrapped["module.mert_model.encoder.weight"] = torch.zeros(1)
     torch.save({"model": wrapped}, tmp_path / "wrapped.pth")
     again = convert_published(read_published(tmp_path / "wrapped.pth"), config)
     assert again.keys() == convert_published(state, config).keys()
+
+
+def test_the_lines_in_the_documents_compare_the_numbers(
+    folder: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    (tmp_path / "tests" / "data" / "parity").symlink_to(folder)
+    (tmp_path / "tiny-model").symlink_to(converted)
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "convert.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(compile(code, "docs/convert.md", "exec"), {"__name__": "example"})

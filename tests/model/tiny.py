@@ -37,10 +37,15 @@ def tiny_config(**changes: Any) -> M2UGenConfig:
 
 def tiny_model(seed: int = 0, **changes: Any) -> M2UGenModel:
     """A model of ``tiny_config`` in which gates, LoRA and biases are as if trained."""
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = M2UGenModel(tiny_config(**changes))
+    return randomised(model, seed)
+
+
+def randomised(model: M2UGenModel, seed: int = 0) -> M2UGenModel:
+    """``model`` with noise from ``seed`` on everything, so that nothing is zero."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))

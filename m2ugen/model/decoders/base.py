@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,11 +34,13 @@ class MusicDecoder(Protocol):
     """Turns conditioning into music.
 
     ``conditioning_shape`` is (N, D) of the conditioning [batch, N, D] that the output projector must produce;
-    ``encode_text`` gives the same for captions and is the training target of the projector.
+    ``encode_text`` gives the same for captions and is the training target of the projector. ``takes_melody`` says that
+    ``melody`` of ``generate`` may be a recording, ([channels, samples], sample rate), whose tune the music follows.
     """
 
     conditioning_shape: tuple[int, int]
     sample_rate: int
+    takes_melody: bool
 
     def encode_text(self, captions: Sequence[str]) -> torch.Tensor: ...
 
@@ -52,3 +54,18 @@ class MusicDecoder(Protocol):
         progress: Progress | None = None,
         **options: Any,
     ) -> Music: ...
+
+
+@runtime_checkable
+class Player(Protocol):
+    """A decoder that composes: it writes chosen roles of a plan beside given notes. Edits need it for new notes."""
+
+    def play(
+        self,
+        plan: Plan,
+        given: Mapping[str, np.ndarray] | None = None,
+        roles: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """The notes of ``plan``: those ``given`` (by role, unchanged) and those written for ``roles``."""
+        ...

@@ -20,7 +20,7 @@ from m2ugen.data.nano.recordings import load_recordings
 from m2ugen.data.nano.shards import read_shards
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.modeling import M2UGenModel, M2UGenOutput
-from m2ugen.model.prompting import MODALITIES, Turn, render_answer, render_prompt
+from m2ugen.model.prompting import MODALITIES, Turn, encode_answer, encode_prompt
 from m2ugen.score.attributes import attributes_from_conditioning, same_tempo
 from m2ugen.train.task import BatchSource, Task
 
@@ -33,7 +33,7 @@ CONDITIONING_WEIGHT = 30.0  # of the mean squared error, whose size is that of a
 
 
 class DialogueBatches(BatchSource):
-    """Dialogues as padded batches, tokenised with ``tokenizer``; every epoch brings new ones, or with ``repeat`` the
+    """Dialogues as padded batches, laid out by ``prompt_format``; every epoch brings new ones, or with ``repeat`` the
     same, each with its number as "place".
     """
 
@@ -44,9 +44,10 @@ class DialogueBatches(BatchSource):
         shapes: Mapping[str, tuple[int, int]],
         batches: int = EPOCH_BATCHES,
         repeat: bool = False,
+        prompt_format: str = "chatml",
     ) -> None:
         self.source, self.tokenizer, self.shapes, self.batches = source, tokenizer, shapes, batches
-        self.repeat = repeat
+        self.repeat, self.prompt_format = repeat, prompt_format
         self._group: tuple[int, list[list[Dialogue]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -85,8 +86,8 @@ class DialogueBatches(BatchSource):
         rows, labels = [], []
         for dialogue in dialogues:
             turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None)
-            prompt = self.tokenizer(render_prompt([turn]), add_special_tokens=False)["input_ids"]
-            answer = self.tokenizer(render_answer(turn), add_special_tokens=False)["input_ids"]
+            prompt = encode_prompt(self.tokenizer, [turn], self.prompt_format)
+            answer = encode_answer(self.tokenizer, turn, self.prompt_format)
             rows.append(prompt + answer)
             labels.append([IGNORED] * len(prompt) + answer)
         length = max(map(len, rows))
@@ -192,7 +193,7 @@ def load_material(
     cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
     encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
     shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
-    found = []
+    layout, found = model.config.prompt_format, []
     for split, texts, batches in (
         ("train", descriptions[cut:], EPOCH_BATCHES),
         ("valid", descriptions[:cut], VALID_BATCHES),
@@ -200,7 +201,7 @@ def load_material(
         pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
         recordings = load_recordings(data / "recordings", split)
         source = DialogueSource(recordings, pieces, texts, mix, seed if split == "train" else seed + 1)
-        found.append(DialogueBatches(source, model.tokenizer, shapes, batches))
+        found.append(DialogueBatches(source, model.tokenizer, shapes, batches, prompt_format=layout))
     return model, found[0], found[1]
 
 

@@ -48,6 +48,7 @@ class SamplingConfig:
     velocity_temperature: float = 1.0
     top_p: float = 0.98
     chord_tone_bias: float = 0.0  # added to the logits of chord tones in the accompanying roles
+    bass_root_bias: float = 1.0  # added to the logits of the chord's root in the bass, where a chord begins
     repeat_probability: float = 0.85  # of an accompanying role in a returning section of the same energy
 
 

@@ -36,6 +36,7 @@ class ScoreDecoder(nn.Module):
 
     conditioning_shape: tuple[int, int] = (NUM_SLOTS, SLOT_DIM)
     sample_rate: int = 44_100
+    takes_melody: bool = False  # as sound; as notes it does, see ``generate``
 
     def __init__(
         self,
@@ -76,16 +77,19 @@ class ScoreDecoder(nn.Module):
             reader = read_attributes
         return torch.from_numpy(np.stack([reader(caption).to_conditioning() for caption in captions]))
 
-    def refine(self, conditioning: torch.Tensor, caption: str) -> torch.Tensor:
-        """``conditioning`` [1, NUM_SLOTS, SLOT_DIM] with what ``caption`` says outright in place of what it holds about
-        the same attribute; instruments that are named join those that are there.
+    def refine(self, conditioning: torch.Tensor, *texts: str) -> torch.Tensor:
+        """``conditioning`` [1, NUM_SLOTS, SLOT_DIM] with what ``texts`` say outright in place of what it holds about
+        the same attribute; the last text that says something about it counts. Instruments that are named join those
+        that are there.
         """
-        told = self.encode_text([caption]).to(conditioning)
-        said = told[..., :1] < 0.5  # [1, NUM_SLOTS, 1]: the caption specifies the attribute
         several = torch.tensor([name in MULTI_SLOTS for name in SLOT_NAMES], device=conditioning.device)[None, :, None]
-        both = torch.maximum(conditioning, told)
-        both = torch.cat([torch.minimum(conditioning, told)[..., :1], both[..., 1:]], dim=-1)
-        return torch.where(said, torch.where(several, both, told), conditioning)
+        for text in texts:
+            told = self.encode_text([text]).to(conditioning)
+            said = told[..., :1] < 0.5  # [1, NUM_SLOTS, 1]: the text specifies the attribute
+            both = torch.maximum(conditioning, told)
+            both = torch.cat([torch.minimum(conditioning, told)[..., :1], both[..., 1:]], dim=-1)
+            conditioning = torch.where(said, torch.where(several, both, told), conditioning)
+        return conditioning
 
     def engine(self) -> NoteEngine:
         """The NumPy form of the NotePlayer, made at the first call from the weights of that moment."""

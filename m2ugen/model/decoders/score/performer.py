@@ -291,15 +291,21 @@ class _Voice:
         return allowed
 
     def _chord_bias(self) -> np.ndarray | float:
-        """The bias towards chord tones of the accompanying roles."""
-        if self.sampling.chord_tone_bias == 0.0 or self.role in ("melody", "drums"):
+        """The bias towards chord tones of the accompanying roles, and of the bass towards the root of a new chord."""
+        if self.role in ("melody", "drums"):
             return 0.0
+        roots, qualities = self.frame.roots, self.frame.qualities
         tick = self.now + self.frame.before
-        root, quality = int(self.frame.roots[tick]), int(self.frame.qualities[tick])
+        root, quality = int(roots[tick]), int(qualities[tick])
         if root == NO_CLASS or quality == NO_QUALITY:
             return 0.0
-        classes = [(root + interval) % 12 for interval in CHORD_QUALITIES[QUALITY_NAMES[quality]]]
-        return self.sampling.chord_tone_bias * np.isin(np.arange(MELODIC_PITCHES) % 12, classes)
+        classes = np.arange(MELODIC_PITCHES) % 12
+        tones = [(root + interval) % 12 for interval in CHORD_QUALITIES[QUALITY_NAMES[quality]]]
+        bias = self.sampling.chord_tone_bias * np.isin(classes, tones)
+        begins = tick == 0 or (roots[tick - 1], qualities[tick - 1]) != (root, quality)
+        if self.role == "bass" and begins:
+            bias = bias + self.sampling.bass_root_bias * (classes == root)
+        return bias
 
 
 def perform(

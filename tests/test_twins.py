@@ -41,12 +41,11 @@ def save_decoder(name: str, folder: Path) -> DecoderConfig:
     decoder = M2UGenConfig.from_preset(name).decoder
     assert decoder is not None
     if name == "audioldm2":
-        diffusers.AudioLDM2Pipeline(**test_audioldm2.tiny_parts()).save_pretrained(folder / "audioldm2")
-        decoder.source, tokens = "audioldm2", test_audioldm2.TOKENS
+        diffusers.AudioLDM2Pipeline(**test_audioldm2.tiny_parts(window=4096)).save_pretrained(folder / "audioldm2")
+        decoder.source, decoder.options = "audioldm2", {"num_tokens": test_audioldm2.TOKENS, "num_inference_steps": 3}
     else:
         test_musicgen.save_tiny(folder / "musicgen", "melody" if "melody" in name else "mono")
-        decoder.source, tokens = "musicgen", test_musicgen.TOKENS
-    decoder.options = {"num_tokens": tokens}
+        decoder.source, decoder.options = "musicgen", {"num_tokens": test_musicgen.TOKENS}
     decoder.conditioning_shape = list(load_component(decoder, folder).conditioning_shape)
     return decoder
 

@@ -48,8 +48,10 @@ LONG = 250.5 / 16_000  # 32 latents, three windows
 STEPS = 2
 
 
-def tiny_parts(seed: int = 0) -> dict[str, Any]:
-    """All parts of a pipeline with the structure of cvssp/audioldm2 at tiny sizes and random weights."""
+def tiny_parts(seed: int = 0, window: int = WINDOW) -> dict[str, Any]:
+    """All parts of a pipeline with the structure of cvssp/audioldm2 at tiny sizes and random weights; ``window`` counts
+    latents.
+    """
     letters = {chr(code) for word in WORDS for code in word.encode()} | {"Ġ"}
     vocabulary = {
         token: index for index, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(letters)])
@@ -74,7 +76,7 @@ def tiny_parts(seed: int = 0) -> dict[str, Any]:
             "projection_model": diffusers.AudioLDM2ProjectionModel(12, 24, 16),
             "language_model": GPT2Model(GPT2Config(n_embd=16, n_head=2, n_layer=2, vocab_size=8, n_positions=64)),
             "unet": diffusers.AudioLDM2UNet2DConditionModel(
-                sample_size=WINDOW, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16),
+                sample_size=window, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16),
                 down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), norm_num_groups=4, attention_head_dim=2,
                 up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=([None, 16, 24],) * 2,
             ),

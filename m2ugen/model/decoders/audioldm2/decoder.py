@@ -30,13 +30,19 @@ class AudioLDM2Decoder(nn.Module):
 
     The conditioning is [batch, 1, D], as ``prompts.PromptEncoder`` describes it; D is 128 * 1024 + 8 * 768 at the
     published sizes. ``parts`` are those of diffusers' AudioLDM2Pipeline by name. Music longer than the network was
-    trained for (10.24 s) is denoised in windows that share ``overlap`` of their length.
+    trained for (10.24 s) is denoised in windows that share ``overlap`` of their length. ``num_inference_steps`` is what
+    ``generate`` takes when it is not told.
     """
 
     takes_melody: bool = False
 
     def __init__(
-        self, parts: Mapping[str, Any], num_tokens: int = 128, num_generated: int = 8, overlap: float = 0.5
+        self,
+        parts: Mapping[str, Any],
+        num_tokens: int = 128,
+        num_generated: int = 8,
+        overlap: float = 0.5,
+        num_inference_steps: int = NUM_INFERENCE_STEPS,
     ) -> None:
         super().__init__()
         if not 0.0 <= overlap <= 0.9:
@@ -46,6 +52,7 @@ class AudioLDM2Decoder(nn.Module):
         self.scheduler = parts["scheduler"]
         self.feature_extractor = parts.get("feature_extractor")
         self.overlap = overlap
+        self.num_inference_steps = num_inference_steps
         self.conditioning_shape: tuple[int, int] = (1, self.prompts.conditioning_size)
         self.sample_rate: int = self.vocoder.config.sampling_rate
         self.hop: int = math.prod(self.vocoder.config.upsample_rates)  # samples per mel frame
@@ -77,7 +84,7 @@ class AudioLDM2Decoder(nn.Module):
         seed: int | None = None,
         melody: Any = None,
         progress: Progress | None = None,
-        num_inference_steps: int = NUM_INFERENCE_STEPS,
+        num_inference_steps: int | None = None,
         negative_prompt: str | torch.Tensor | None = None,
         num_waveforms: int = 1,
         prompt: str | None = None,
@@ -133,14 +140,15 @@ class AudioLDM2Decoder(nn.Module):
         seeds: Sequence[int],
         guidance_scale: float | None = None,
         progress: Progress | None = None,
-        num_inference_steps: int = NUM_INFERENCE_STEPS,
+        num_inference_steps: int | None = None,
         negative_prompt: str | torch.Tensor | None = None,
     ) -> list[Music]:
         """One piece for each row of ``conditioning`` [batch, *conditioning_shape] and of ``seeds``; each is what
         ``generate`` makes of its row and seed, whose other arguments these are.
         """
         scale = GUIDANCE_SCALE if guidance_scale is None else guidance_scale
-        self._check(conditioning, duration, seeds, scale, num_inference_steps)
+        steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
+        self._check(conditioning, duration, seeds, scale, steps)
         report = progress or (lambda fraction: None)
         samples = max(1, round(duration * self.sample_rate))
         length = math.ceil(samples / (self.hop * self.frames_per_latent))  # latents in time
@@ -151,7 +159,7 @@ class AudioLDM2Decoder(nn.Module):
         shape = (self.unet.config.in_channels, length, width)
         # Drawn on the CPU, so that a seed means the same everywhere.
         noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        latents = self._denoise(noise.to(self.unet.device), prompt, negative, scale, num_inference_steps, generators,
+        latents = self._denoise(noise.to(self.unet.device), prompt, negative, scale, steps, generators,
                                 lambda fraction: report(DENOISING_SHARE * fraction))  # fmt: skip
         sound = self._render(latents)[:, :samples].cpu().float().numpy()
         report(1.0)

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     EncodecConfig,
+    EncodecModel,
     MusicgenConfig,
     MusicgenDecoderConfig,
     MusicgenForCausalLM,
@@ -22,8 +23,10 @@ from transformers import (
     MusicgenMelodyForConditionalGeneration,
     PreTrainedTokenizerFast,
     T5Config,
+    T5EncoderModel,
 )
 
+from m2ugen.config import M2UGenConfig
 from m2ugen.errors import InputError, MissingWeights
 from m2ugen.model.decoders.base import MusicDecoder
 from m2ugen.model.decoders.musicgen import MusicGenDecoder
@@ -440,6 +443,18 @@ PUBLISHED = {  # decoder sizes of facebook/musicgen-NAME, and the millions that 
 }
 
 
+CODEC = {  # facebook/encodec_32khz, which all of them have
+    "sampling_rate": 32_000,
+    "target_bandwidths": [2.2],
+    "upsampling_ratios": [8, 5, 4, 4],
+    "codebook_size": 2048,
+    "codebook_dim": 128,
+    "num_filters": 64,
+    "use_causal_conv": False,
+    "use_conv_shortcut": False,
+}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes(name: str) -> None:
     (hidden, layers, heads, codebooks, melody), millions = PUBLISHED[name]
@@ -464,3 +479,22 @@ def test_published_sizes(name: str) -> None:
     closed = layers * (matrices * hidden**2 + norms * hidden) + codebooks * hidden * (2 * 2048 + 1) + 2 * hidden
     assert count == expected == closed
     assert 0.8 * millions < count / 1e6 < 1.45 * millions  # "small" counts no cross-attention
+
+
+@pytest.mark.parametrize("name", ["small", "medium", "large", "melody"])
+def test_presets_state_the_published_sizes(name: str) -> None:
+    decoder = M2UGenConfig.from_preset("musicgen" if name == "medium" else f"musicgen-{name}").decoder
+    assert decoder is not None and decoder.source == f"facebook/musicgen-{name}"
+    hidden, layers, heads, _, melody = PUBLISHED[name][0]
+    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "ffn_dim": 4 * hidden}
+    with torch.device("meta"):
+        network: Any = (
+            MusicgenMelodyForCausalLM(MusicgenMelodyDecoderConfig(**sizes))
+            if melody
+            else MusicgenForCausalLM(MusicgenDecoderConfig(**sizes))
+        )
+        text = T5EncoderModel(T5Config(d_model=768, d_ff=3072, num_layers=12, num_heads=12))
+        codec = EncodecModel(EncodecConfig(**CODEC))
+    count = sum(p.numel() for part in (network, text, codec) for p in part.parameters())
+    count += 769 * hidden + (13 * hidden if melody else 0)  # projections of text and chroma
+    assert decoder.parameters == count

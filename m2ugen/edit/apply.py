@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m2ugen.edit import add, effects, restyle, separate, signal
+from m2ugen.edit import add, effects, infill, restyle, separate, signal
 from m2ugen.edit.command import EditCommand, parse_phrase
 from m2ugen.edit.instructions import read_instruction
 from m2ugen.edit.source import EditContext, EditSource, Handler
@@ -16,13 +16,17 @@ _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **separate.HANDLERS,
     **add.HANDLERS,
     **restyle.HANDLERS,
+    **infill.HANDLERS,
 }
 OPERATIONS = tuple(_HANDLERS)
-NEW_NOTES = frozenset((*add.HANDLERS, *restyle.HANDLERS))  # operations that need a decoder which composes
+NEW_NOTES = frozenset(
+    (*add.HANDLERS, *restyle.HANDLERS, *infill.HANDLERS)
+)  # operations that need a decoder which composes
 NEUTRAL_AMOUNT = {"tempo": 100.0}  # per cent; the others change nothing at 0
 HELP = (
     "add, remove, keep only or replace an instrument; change tempo, key, mode, style, mood, energy, length or volume; "
-    "fade in or out, repeat, reverse, reverb, echo, filter, telephone, distortion"
+    "write a part or some of its bars anew, fade in or out, repeat, reverse, reverb, echo, filter, telephone, "
+    "distortion"
 )
 
 
@@ -46,7 +50,7 @@ def resolve(instruction: str, reply: str = "") -> EditCommand:
 
 def _agree(one: EditCommand, other: EditCommand) -> bool:
     """Whether two commands mean the same, apart from how much."""
-    if one.operation != other.operation or set(one.targets) != set(other.targets):
+    if one.operation != other.operation or set(one.targets) != set(other.targets) or one.bars != other.bars:
         return False
     neutral = NEUTRAL_AMOUNT.get(one.operation, 0.0)
     return ((one.amount or 0.0) > neutral) == ((other.amount or 0.0) > neutral)

@@ -38,6 +38,10 @@ _ADD = r"\b(add\w*|include|put in|insert|layer|bring in|throw in|need\w* (some|a
 _REMOVE = r"\b(remov\w+|delet\w+|take (out|away)|get rid of|without|drop|mute|no more|cut out|strip|no|eliminate|silence|lose)\b"
 _SOLO = r"\b(only|solo|isolat\w+|just|extract|nothing but|alone)\b"
 _SWAP = r"\b(replace|swap|exchange|substitute|change|turn|switch|instead of|convert)\b"
+_NEW = r"\b(new|another|different|other|regenerate|rewrite|re-write|redo|recompose|write .* (again|anew)|fresh)\b"
+_BARS = r"\b(?:bars?|measures?)\s+(\d+)(?:\s*(?:-|–|to|until|through|and)\s*(?:bars?\s+|measures?\s+)?(\d+))?"
+_ROLE_WORDS = {"melody": "melody", "tune": "melody", "lead": "melody", "bass": "bass", "bass line": "bass", "bassline": "bass",
+               "chords": "chords", "accompaniment": "chords", "arpeggio": "arpeggio", "pad": "pad", "drums": "drums", "beat": "drums"}  # fmt: skip
 _COMPARATIVES = {"happier": "happy", "sadder": "sad", "darker": "dark", "calmer": "calm", "brighter": "bright", "softer": "soft",
                  "gentler": "gentle", "dreamier": "dreamy", "angrier": "angry", "jazzier": "jazz", "funkier": "funk",
                  "rockier": "rock", "creepier": "creepy", "warmer": "warm", "cheerier": "cheery"}  # fmt: skip
@@ -48,7 +52,7 @@ def read_instruction(text: str) -> EditCommand | None:
     tokens = [_COMPARATIVES.get(token, token) for token in tokenize(text)]
     plain = " ".join(TYPOS.get(token, token) for token in tokens)
     matches = [Match(m.start, m.end, m.entry) for m in find_phrases(tokens)]
-    for reader in (_effect, _length, _tempo, _pitch, _volume, _players, _style):
+    for reader in (_infill, _effect, _length, _tempo, _pitch, _volume, _players, _style):
         try:
             command = reader(text if reader is _pitch else text.lower(), plain, matches)  # keys need their capitals
         except InputError:
@@ -56,6 +60,20 @@ def read_instruction(text: str) -> EditCommand | None:
         if command is not None:
             return command
     return None
+
+
+def _infill(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
+    bars = re.search(_BARS, text)
+    other_edit = re.search(_SWAP, plain) or re.search(r"\b(add|include|insert|put in|layer|instrument)\b", plain)
+    if other_edit or not (re.search(_NEW, plain) or (bars and re.search(r"\bwrite\b", plain))):
+        return None
+    roles = [role for word, role in _ROLE_WORDS.items() if re.search(rf"\b{word}\b", text)]
+    named = [m.entry.instruments[0] for m in matches if m.entry.instruments]
+    targets = tuple(dict.fromkeys(roles or named))
+    if not targets:
+        return None
+    place = None if bars is None else (int(bars[1]), int(bars[2] or bars[1]))
+    return EditCommand("infill", targets, bars=place)
 
 
 def _effect(text: str, plain: str, matches: list[Match]) -> EditCommand | None:

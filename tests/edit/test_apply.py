@@ -248,3 +248,42 @@ def test_bands_are_playable() -> None:
     assert [part.role for part in assign_parts(["piano"])] == ["melody", "chords"]
     with pytest.raises(InputError):
         apply_edit(EditCommand("loop", (), 2.0), Music(np.zeros((2, 0), np.float32), RATE))
+
+
+class OtherPlayer(SimplePlayer):
+    """Plays the same an octave higher, so that what is new can be told from what is kept."""
+
+    def play(self, *args: object, **kwargs: object) -> np.ndarray:
+        notes = super().play(*args, **kwargs)  # type: ignore[arg-type]
+        notes[:, PITCH] += 12
+        return notes
+
+
+def test_infill_writes_the_named_bars_and_keeps_the_rest(composed: Music) -> None:
+    assert composed.plan is not None and composed.notes is not None
+    before, bar = composed.notes, composed.plan.bar_ticks
+    changed = apply_edit(EditCommand("infill", ("bass",), bars=(2, 3)), composed, OtherPlayer())
+    assert changed.notes is not None and changed.plan == composed.plan
+
+    def split(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inside = (notes[:, PART] == 1) & (notes[:, ONSET] >= bar) & (notes[:, ONSET] < 3 * bar)
+        return notes[inside], notes[~inside]
+
+    (old, rest), (new, kept) = split(before), split(changed.notes)
+    assert np.array_equal(rest, kept)
+    assert len(new) == len(old) and np.array_equal(new[:, PITCH], old[:, PITCH] + 12)
+    assert (new[:, ONSET] + new[:, DURATION] <= 3 * bar).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (EditCommand("infill", ("violin",)), "there is no violin"),
+        (EditCommand("infill", ("bass",), bars=(2, 90)), "4 bars"),
+    ],
+)
+def test_infill_says_what_is_not_there(composed: Music, command: EditCommand, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        apply_edit(command, composed, OtherPlayer())
+    with pytest.raises(InputError, match="composed"):
+        apply_edit(command, heard(composed), OtherPlayer())

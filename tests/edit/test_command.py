@@ -29,6 +29,12 @@ commands = st.one_of(
     st.builds(EditCommand, st.just("genre"), one(GENRES)),
     st.builds(EditCommand, st.just("mood"), one(tuple(MOOD_WORDS))),
     st.builds(EditCommand, st.just("effect"), one(EFFECTS)),
+    st.builds(
+        EditCommand,
+        st.just("infill"),
+        names,
+        bars=st.none() | st.tuples(st.integers(1, 20), st.integers(20, 90)),
+    ),
     *(
         st.builds(EditCommand, st.just(op), st.just(()), st.integers(low, high).map(float))
         for op, low, high in (
@@ -55,6 +61,10 @@ def test_any_text_is_safe(text: str) -> None:
     ("text", "phrase"),
     [
         ("add drums", "Adding drums."),
+        ("new drums in bars 5 to 8", "Writing new drums in bars 5 to 8."),
+        ("write a different bass line", "Writing new bass."),
+        ("regenerate the melody in bar 3", "Writing new melody in bars 3 to 3."),
+        ("add a new guitar", "Adding acoustic guitar."),
         ("Add a bass line and strings please", "Adding electric bass and strings."),
         ("remove the drums", "Removing drums."),
         ("remove everything except the drums", "Keeping only drums."),

@@ -7,30 +7,28 @@ system reaches when music and question, or prompt and piece, are not of the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from m2ugen.data.nano.language.prompts import sample_picture_prompt, sample_prompt
-from m2ugen.data.nano.language.questions import parse_answer, sample_question
+from m2ugen.data.nano.language.questions import sample_question
 from m2ugen.data.nano.pictures import sample_picture, sample_video
 from m2ugen.data.nano.recordings import Recording, load_recordings
 from m2ugen.data.nano.shards import read_shards
 from m2ugen.evaluate.controls import Request, adherence, heard, shuffled
+from m2ugen.evaluate.metrics.facts import SCORES
 from m2ugen.evaluate.musicality import MelodyIndex, melody_steps, musicality
-from m2ugen.model.generation import Sampling, generate
-from m2ugen.model.prompting import Turn, encode_prompt
+from m2ugen.evaluate.replies import answers, conditionings
 from m2ugen.pipeline import M2UGen
-from m2ugen.score.attributes import ENERGIES, INSTRUMENT_INDEX, INSTRUMENTS, SLOT_INDEX, Attributes, same_tempo
+from m2ugen.score.attributes import ENERGIES, SLOT_INDEX, Attributes
 from m2ugen.score.lexicon import read_tempo
 from m2ugen.score.wording import tempo_class
 
 QUESTION_KINDS = ("drums", "mode", "tempo_word", "tempo", "key", "metre", "genre", "instruments")
 SECONDS = 24.0  # length of the pieces that are composed for the figures
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -70,80 +68,6 @@ def knows(kind: str, recording: Recording) -> bool:
     """Whether the truth of a recording answers a kind of question."""
     field = {"tempo_word": "tempo", "key": "tonic"}.get(kind, kind)
     return getattr(recording.attributes, field) not in (None, ())
-
-
-def answers(model: M2UGen, asked: Sequence[tuple[str, np.ndarray]]) -> list[str]:
-    """Greedy answers to (question, music features) pairs, in batches."""
-    sampling = Sampling(max_new_tokens=48, audio="never")
-    return [text for texts, _ in _replies(model, asked, "music", sampling) for text in texts]
-
-
-@torch.inference_mode()
-def conditionings(
-    model: M2UGen,
-    asked: Sequence[tuple[str, np.ndarray | None]],
-    modality: str | None = None,
-    read_request: bool = True,
-) -> list[np.ndarray]:
-    """What drives the decoder, [N, D], for requests with features of ``modality`` (None: words alone), in batches.
-
-    Without ``read_request`` the language model is on its own: only its reply is read, not the request's words.
-    """
-    decoder, found, requests = model.model.decoder, [], iter(text for text, _ in asked)
-    for texts, states in _replies(model, asked, modality, Sampling(audio="always")):
-        assert states is not None  # every row was made to end in [AUD] tokens
-        for text, state in zip(texts, model.model.conditioning(states), strict=True):
-            request = next(requests)
-            found.append(decoder.refine(state[None], text, *([request] if read_request else []))[0].numpy())
-    return found
-
-
-@torch.inference_mode()
-def _replies(
-    model: M2UGen, asked: Sequence[tuple[str, np.ndarray | None]], modality: str | None, sampling: Sampling
-) -> Iterator[tuple[list[str], torch.Tensor | None]]:
-    """Texts and [AUD] states of one batch of requests after the other."""
-    core, processor = model.model, model.processor
-    attached = () if modality is None else (modality,)
-    for first in range(0, len(asked), BATCH):
-        batch = asked[first : first + BATCH]
-        layout = core.config.prompt_format
-        prompts = [encode_prompt(processor.tokenizer, [Turn(text, attached)], layout) for text, _ in batch]
-        features = {}
-        if modality is not None:
-            features[modality] = torch.from_numpy(
-                np.stack([given for _, given in batch if given is not None]).astype(np.float32)
-            )
-        states = core.adapter_states(features)
-        written = generate(core.language_model, prompts, states, sampling, core.stop_ids)
-        yield [processor.decode(tokens) for tokens in written.tokens], written.audio_states
-
-
-def _same(kind: str) -> Callable[[str, Attributes], float]:
-    return lambda text, truth: float(parse_answer(kind, text) == getattr(truth, kind))
-
-
-def _tempo(text: str, truth: Attributes) -> float:
-    told = parse_answer("tempo", text)
-    return float(told is not None and same_tempo(told, truth.tempo or 1.0))
-
-
-def _families(text: str, truth: Attributes) -> float:
-    told = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in parse_answer("instruments", text) or ()}
-    there = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in truth.instruments}
-    return 2 * len(told & there) / max(len(told) + len(there), 1)
-
-
-SCORES: dict[str, Callable[[str, Attributes], float]] = {
-    "drums": _same("drums"),
-    "mode": _same("mode"),
-    "metre": _same("metre"),
-    "genre": _same("genre"),
-    "tempo": _tempo,
-    "tempo_word": lambda text, truth: float(parse_answer("tempo_word", text) == tempo_class(truth.tempo or 0)),
-    "key": lambda text, truth: float(parse_answer("key", text) == (truth.tonic, truth.mode)),
-    "instruments": _families,
-}
 
 
 @dataclass

@@ -42,6 +42,8 @@ def musicality(notes: np.ndarray, plan: Plan) -> dict[str, float]:
         "chord_tones_on_strong_beats": _mean(_chord_tones(_on_strong_beats(pitched, plan), plan)),
         "bass_on_root_at_changes": _mean(_bass_roots(bass, plan)),
         "pitch_class_entropy": _entropy(pitched[:, PITCH] % 12),
+        "note_range": float(np.ptp(pitched[:, PITCH])) if len(pitched) else float("nan"),
+        "groove_consistency": groove_consistency(notes, plan),
         "notes_per_bar": len(notes) / plan.bars,
         "melody_notes_per_bar": len(melody) / plan.bars,
         "melody_steps": _mean(intervals <= 2),
@@ -60,6 +62,16 @@ def bar_similarity(notes: np.ndarray, plan: Plan) -> float:
             bars[bar].add((part, place))
     pairs = [(a, b) for a, b in itertools.pairwise(bars) if a or b]
     return float(np.mean([len(a & b) / len(a | b) for a, b in pairs])) if pairs else float("nan")
+
+
+def groove_consistency(notes: np.ndarray, plan: Plan) -> float:
+    """One minus the mean share of places in which the onset patterns of neighbouring bars differ (Wu and Yang,
+    arXiv 2008.01307); places are ticks, of which silent ones agree too.
+    """
+    bars = np.zeros((plan.bars, plan.bar_ticks), dtype=bool)
+    inside = notes[notes[:, ONSET] < plan.ticks]
+    bars[inside[:, ONSET] // plan.bar_ticks, inside[:, ONSET] % plan.bar_ticks] = True
+    return float(1.0 - (bars[1:] != bars[:-1]).mean()) if plan.bars > 1 else float("nan")
 
 
 def melody_steps(notes: np.ndarray, plan: Plan) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from m2ugen.data.nano.language import captions, edits, prompts, questions
 from m2ugen.data.nano.pictures import sample_picture, sample_video
-from m2ugen.data.nano.recordings import Recording
+from m2ugen.data.nano.recordings import Recording, mosaic
 from m2ugen.score.attributes import Attributes
 
 STAGE_MIXES: dict[str, dict[str, float]] = {  # kind of exchange → share
@@ -69,7 +69,8 @@ class DialogueSource:
     """An endless, indexed supply: exchange ``index`` depends on the seed and the index alone.
 
     ``recordings`` give music with its truth, ``pieces`` the attributes of real arrangements to ask for, and
-    ``descriptions`` people's own texts about music (may be empty).
+    ``descriptions`` people's own texts about music (may be empty). ``mosaics`` is the share of recordings that are put
+    together from several.
     """
 
     def __init__(
@@ -79,12 +80,13 @@ class DialogueSource:
         descriptions: Sequence[str],
         mix: Mapping[str, float],
         seed: int,
+        mosaics: float = 0.0,
     ) -> None:
         usable = {kind: share for kind, share in mix.items() if descriptions or kind != "description"}
         self.recordings, self.pieces, self.descriptions = recordings, pieces, descriptions
         self.kinds = tuple(usable)
         self.shares = np.array(list(usable.values())) / sum(usable.values())
-        self.seed = seed
+        self.seed, self.mosaics = seed, mosaics
 
     def sample(self, index: int) -> Dialogue:
         rng = np.random.default_rng((self.seed, index))
@@ -92,6 +94,8 @@ class DialogueSource:
         return getattr(self, f"_{kind}")(rng)
 
     def _recording(self, rng: np.random.Generator) -> Recording:
+        if self.mosaics and rng.random() < self.mosaics:
+            return mosaic(self.recordings, rng)
         return self.recordings[int(rng.integers(len(self.recordings)))]
 
     def _question(self, rng: np.random.Generator) -> Dialogue:

@@ -193,6 +193,35 @@ def _write(job: Job) -> None:
         np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
 
 
+# Attributes that are told together, and the extras that go with them; those of the band keep the taggers' tokens.
+_FACETS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("tempo",), ()),
+    (("metre",), ()),
+    (("mode", "tonic"), ("chords",)),
+    (("genre",), ()),
+    (("energy",), ("notes_per_second",)),
+)
+
+
+def mosaic(recordings: Sequence[Recording], rng: np.random.Generator) -> Recording:
+    """A clip that never was: the band of one recording, the tempo of another, the key of a third …, each facet with
+    what the ear makes of it and with its own truth.
+
+    There are more of them than can be learnt by heart; what remains to be learnt is to read what the ear says.
+    """
+    from m2ugen.model.encoders.nano_music import HEADS
+
+    band = recordings[int(rng.integers(len(recordings)))]
+    features, told, extras = band.features.copy(), {}, dict(band.extras)
+    for names, further in _FACETS:
+        other = recordings[int(rng.integers(len(recordings)))]
+        for name in names:
+            row = list(HEADS).index(name)
+            features[row], told[name] = other.features[row], getattr(other.attributes, name)
+        extras |= {name: other.extras[name] for name in further if name in other.extras}
+    return Recording(features, replace(band.attributes, **told), extras)
+
+
 def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:
     """Stored features by name [clips, ...], truth and extras of a split. Raises InputError when there are none."""
     rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}

@@ -113,6 +113,16 @@ _MOOD = (
     "give it a {0} mood",
     "turn this into something {0}",
 )
+_MODE = (
+    "make it {0}",
+    "change it to {0}",
+    "put it in a {0} key",
+    "in {0} please",
+    "turn it to {0}",
+    "use a {0} key instead",
+)
+_MORE_ENERGY = ("more energy", "give it more energy", "raise the energy")
+_LESS_ENERGY = ("less energy", "lower the energy", "tone it down")
 _EFFECT_TEXTS = {
     "reverb": (
         "add reverb",
@@ -166,6 +176,24 @@ def sample_edit(rng: np.random.Generator, attributes: Attributes) -> tuple[str, 
     if maybe(rng, 0.06):
         text = misspell(rng, text)
     return text, command.phrase(), edited_attributes(attributes, command)
+
+
+def word_edit(rng: np.random.Generator, command: EditCommand) -> str:
+    """A request for ``command``: add, remove, swap, lead, genre, mode or energy."""
+    first, second = (*command.targets, "", "")[:2]
+    match command.operation:
+        case "add":
+            return pick(rng, _ADD[:7]).rstrip(".?").format(join([_some(name) for name in command.targets]))
+        case "remove":
+            return pick(rng, _REMOVE[:4]).rstrip(".").format(_the(first), first)
+        case "swap":
+            return pick(rng, _SWAP).format(_the(first), _some(second))
+        case "lead":
+            return pick(rng, _LEAD).format(_the(first))
+        case "energy":
+            return pick(rng, _MORE_ENERGY if (command.amount or 0) > 0 else _LESS_ENERGY)
+        case _:
+            return pick(rng, _STYLE[:4] if command.operation == "genre" else _MODE).format(first)
 
 
 def _the(name: str) -> str:
@@ -284,29 +312,13 @@ def _sample_style(rng: np.random.Generator, attributes: Attributes) -> Sampled |
 
 def _sample_mode(rng: np.random.Generator, attributes: Attributes) -> Sampled | None:
     mode = "minor" if attributes.mode == "major" else "major"
-    text = pick(
-        rng,
-        (
-            "make it {0}",
-            "change it to {0}",
-            "put it in a {0} key",
-            "in {0} please",
-            "turn it to {0}",
-            "use a {0} key instead",
-        ),
-    )
-    return text.format(mode), EditCommand("mode", (mode,))
+    return pick(rng, _MODE).format(mode), EditCommand("mode", (mode,))
 
 
 def _sample_mood(rng: np.random.Generator, attributes: Attributes) -> Sampled | None:
     if maybe(rng, 0.2):
         more = maybe(rng, 0.5)
-        text = pick(
-            rng,
-            ("more energy", "give it more energy", "raise the energy")
-            if more
-            else ("less energy", "lower the energy", "tone it down"),
-        )
+        text = pick(rng, _MORE_ENERGY if more else _LESS_ENERGY)
         return text, EditCommand("energy", (), 1.0 if more else -1.0)
     word = pick(rng, _GOOD_MOODS)
     assert word in MOOD_WORDS

@@ -9,31 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 
+from m2ugen.checks import MAX_DURATION, MAX_SEED, checked_duration, checked_seed, checked_text
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, Player, Progress
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
-from m2ugen.processor import LoadedMedia, M2UGenProcessor
+from m2ugen.model.soundtrack import follow_clip
+from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
 from m2ugen.score.soundfont import soundfont_path
 
 if TYPE_CHECKING:
     from m2ugen.edit.command import EditCommand
+    from m2ugen.score.directions import Directions
     from m2ugen.score.plan import Plan
 
-DEFAULT_DURATION = 30.0  # seconds
-MIN_DURATION, MAX_DURATION = 1.0, 600.0
-MAX_TEXT = 4000  # characters of a question or prompt
-MAX_SEED = 2**31
 Source = Literal["refined", "projected", "caption"]  # of the decoder's conditioning
+Edit = Literal["never", "auto", "always"]  # whether a request changes the attached music
 MAX_TURNS = 6  # earlier turns that the language model is shown
 
 
@@ -41,12 +41,14 @@ MAX_TURNS = 6  # earlier turns that the language model is shown
 class Understanding:
     """What the language model made of a request: its words and, when music is to follow, the conditioning.
 
-    ``conditioning`` is [1, N, D], or None when the answer is words alone; ``request`` are the user's words.
+    ``conditioning`` is [1, N, D], or None when the answer is words alone; ``request`` are the user's words. ``tokens``
+    counts those of the prompt and those that were written.
     """
 
     text: str
     conditioning: torch.Tensor | None
     request: str
+    tokens: tuple[int, int] = (0, 0)
 
 
 class M2UGen:
@@ -109,30 +111,36 @@ class M2UGen:
         seed: int | None = None,
         guidance_scale: float | None = None,
         plan: Plan | None = None,
+        directions: Directions | None = None,
         conditioning: Source = "refined",
         progress: Progress | None = None,
     ) -> Reply:
         """Make ``duration`` seconds of music (default: the video's length, else 30).
 
-        ``plan`` is played instead of one that the decoder would write. ``conditioning`` is "projected" (the [AUD]
+        ``plan`` is played instead of one that the decoder would write. ``directions`` hold tempo, key, metre and chords
+        to the letter, whatever the prompt says. ``conditioning`` is "projected" (the [AUD]
         states alone drive the decoder), "refined" (what the request, or else the reply, says in so many words, a tempo
         say, counts as said; the [AUD] states decide the rest; the same as "projected" for a decoder that cannot do
         this) or "caption" (the decoder's own text encoder reads the reply, as in the published implementation).
         Without ``seed`` a random one is drawn and reported. Raises InputError.
         """
         start = time.perf_counter()
-        self._need_decoder()
+        self.need_decoder()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music, image=image, video=video)
         duration = checked_duration(duration, loaded.video_duration)
         options: dict[str, Any] = {"guidance_scale": guidance_scale}
+        if (plan is not None or directions) and not isinstance(self.model.decoder, Player):
+            raise InputError("this model takes no plan, tempo, key or chords: its music decoder makes sound, not notes")
+        if plan is not None and directions:
+            raise InputError("a plan has its own tempo, key, metre and chords: change them there")
         if plan is not None:
-            if not isinstance(self.model.decoder, Player):
-                raise InputError("this model cannot play a plan: its music decoder makes sound, not notes")
             options["plan"] = plan
+        if directions:
+            options["directions"] = directions
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        return self._compose(understood, duration, seed, start, progress, conditioning, **options)
+        return self.carry_out(understood, loaded, seed, "never", duration, start, progress, conditioning, **options)
 
     def edit(self, instruction: str, music: Any, seed: int | None = None, progress: Progress | None = None) -> Reply:
         """Change ``music`` as ``instruction`` says and keep the rest.
@@ -142,16 +150,13 @@ class M2UGen:
         ``music`` if the decoder takes a melody, else (as in the published implementation) from the instruction alone.
         Raises InputError when the music cannot be used or the instruction is not an edit that can be done.
         """
-        from m2ugen.edit.apply import find_command, resolve
-
         start = time.perf_counter()
-        self._need_decoder()
+        self.need_decoder()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music)
         turn = Turn(checked_text(instruction), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        find = resolve if isinstance(self.model.decoder, Player) else find_command
-        return self._edit(find(instruction, understood.text), understood, loaded, seed, start, progress)
+        return self.carry_out(understood, loaded, seed, "always", start=start, progress=progress)
 
     def chat(self, seed: int | None = None) -> Chat:
         """A conversation that remembers its turns and the last music."""
@@ -163,7 +168,7 @@ class M2UGen:
         """The decoder's conditioning [1, N, D] that a request leads to, without making the music; ``source`` as
         ``conditioning`` of ``generate``.
         """
-        self._need_decoder()
+        self.need_decoder()
         loaded = self.processor.load(music=music, image=image, video=video)
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), None)
@@ -182,6 +187,87 @@ class M2UGen:
         return {name: part for name, part in parts.items() if part is not None}
 
     @torch.inference_mode()
+    def understand(
+        self,
+        conversations: Sequence[tuple[Sequence[Turn], LoadedMedia]],
+        sampling: Sampling,
+        seed: int | None = None,
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> list[Understanding]:
+        """Encode the attachments, let the language model answer the last turns, project its [AUD] states.
+
+        The conversations, each with what is attached to its last turn, are answered together. ``on_text`` receives
+        the number of a conversation and the next piece of its answer. Raises InputError for media that the model does
+        not understand.
+        """
+        model, tokenizer = self.model, self.processor.tokenizer
+        features, present = joined([self.processor.encode(loaded) for _, loaded in conversations])
+        layout = model.config.prompt_format
+        prompts = [encode_prompt(tokenizer, turns, layout) for turns, _ in conversations]
+        ends = StopText(tokenizer, FORMATS[layout].stop_strings)
+        streams = [
+            TextStream(self.processor.decode, partial(on_text, row), ends.strings)
+            for row in range(len(prompts))
+            if on_text is not None
+        ]
+        written = generate(
+            model.language_model,
+            prompts,
+            model.adapter_states(features, present),
+            sampling,
+            stop_ids=model.stop_ids,
+            generator=None if seed is None else torch.Generator().manual_seed(seed),
+            on_token=(lambda row, token: streams[row](row, token)) if streams else None,
+            stop_text=ends,
+        )
+        for stream in streams:
+            stream.close()
+        states = written.audio_states
+        conditioning = iter(()) if states is None else iter(model.conditioning(states).split(1))
+        return [
+            Understanding(
+                ends.cut(self.processor.decode(tokens)),
+                next(conditioning) if has_audio else None,
+                turns[-1].user,
+                (len(prompt), len(tokens)),
+            )
+            for tokens, has_audio, prompt, (turns, _) in zip(written.tokens, written.has_audio, prompts, conversations)
+        ]
+
+    def carry_out(
+        self,
+        understood: Understanding,
+        loaded: LoadedMedia,
+        seed: int,
+        edit: Edit = "never",
+        duration: float | None = None,
+        start: float | None = None,
+        progress: Progress | None = None,
+        conditioning: Source = "refined",
+        **options: Any,
+    ) -> Reply:
+        """The answer itself: words, new music, or a changed version of the attached music.
+
+        ``edit`` says whether a request may be one to change the attached music, or must be. ``start`` is the clock
+        reading (time.perf_counter) when the request came; ``options`` go to the decoder's ``generate``. Raises
+        InputError.
+        """
+        from m2ugen.edit.apply import find_command, resolve
+
+        start = time.perf_counter() if start is None else start
+        if edit == "always" or (edit == "auto" and loaded.music is not None and self.model.decoder is not None):
+            must = edit == "always" and isinstance(self.model.decoder, Player)
+            command = (resolve if must else find_command)(understood.request, understood.text)
+            if command is not None or edit == "always":
+                return self._edit(command, understood, loaded, seed, start, progress)
+        if understood.conditioning is None:
+            total = time.perf_counter() - start
+            return Reply(understood.text, seed=seed, seconds={"understand": total, "total": total})
+        length = checked_duration(duration, loaded.video_duration)
+        if loaded.motion is not None and options.get("plan") is None and isinstance(self.model.decoder, Player):
+            options["arrange"] = partial(follow_clip, clip=loaded.motion)
+        return self._compose(understood, length, seed, start, progress, conditioning, **options)
+
     def _understand(
         self,
         turns: Sequence[Turn],
@@ -190,30 +276,10 @@ class M2UGen:
         seed: int | None,
         on_text: Callable[[str], None] | None = None,
     ) -> Understanding:
-        """Encode the attachments, let the language model answer the last turn, project its [AUD] states."""
-        model, tokenizer = self.model, self.processor.tokenizer
-        features = self.processor.encode(loaded)
-        layout = model.config.prompt_format
-        prompt = encode_prompt(tokenizer, turns, layout)
-        ends = StopText(tokenizer, FORMATS[layout].stop_strings)
-        stream = None if on_text is None else TextStream(self.processor.decode, on_text, ends.strings)
-        written = generate(
-            model.language_model,
-            [prompt],
-            model.adapter_states(features),
-            sampling,
-            stop_ids=model.stop_ids,
-            generator=None if seed is None else torch.Generator().manual_seed(seed),
-            on_token=stream,
-            stop_text=ends,
-        )
-        if stream is not None:
-            stream.close()
-        text = ends.cut(self.processor.decode(written.tokens[0]))
-        states = written.audio_states
-        return Understanding(text, None if states is None else model.conditioning(states), turns[-1].user)
+        told = None if on_text is None else lambda _, piece: on_text(piece)
+        return self.understand([(turns, loaded)], sampling, seed, told)[0]
 
-    def _need_decoder(self) -> None:
+    def need_decoder(self) -> None:
         """Raises InputError for a model that makes no music."""
         if self.model.decoder is None:
             raise InputError("this model answers in words only and makes no music; use ask, or another model")
@@ -238,10 +304,15 @@ class M2UGen:
         start: float,
         progress: Progress | None,
         conditioning: Source = "refined",
+        directions: Directions | None = None,
         **options: Any,
     ) -> Reply:
         decoder = self.model.decoder
         state = self._conditioning(understood, conditioning)
+        if directions is not None:
+            state = torch.from_numpy(directions.steer(state[0].float().cpu().numpy()))[None]
+            led = options.get("arrange", lambda plan: plan)
+            options["arrange"] = lambda plan: directions.arrange(led(plan), duration)
         listened = time.perf_counter()
         music = decoder.generate(state, duration, seed=seed, progress=progress, **options)
         return music_reply(understood.text, music, seed, start, listened)
@@ -301,8 +372,6 @@ class Chat:
         the last music, and so does a message that is plainly an edit. Raises InputError; a message that
         failed leaves the conversation as it was.
         """
-        from m2ugen.edit.apply import find_command
-
         start = time.perf_counter()
         source = music if music is not None else self._attached_music
         loaded = self.model.processor.load(music=source, image=image, video=video)
@@ -310,16 +379,7 @@ class Chat:
         turns = [*self.turns[-MAX_TURNS:], turn]
         sampling = Sampling(audio="never" if self.model.model.decoder is None else "auto")
         understood = self.model._understand(turns, loaded, sampling, self.seed)
-        editable = loaded.music is not None and self.model.model.decoder is not None
-        command = None if not editable else find_command(message, understood.text)
-        if command is not None:
-            reply = self.model._edit(command, understood, loaded, self.seed, start, progress)
-        elif understood.conditioning is None:
-            total = time.perf_counter() - start
-            reply = Reply(understood.text, seed=self.seed, seconds={"understand": total, "total": total})
-        else:
-            length = checked_duration(duration, loaded.video_duration)
-            reply = self.model._compose(understood, length, self.seed, start, progress)
+        reply = self.model.carry_out(understood, loaded, self.seed, "auto", duration, start, progress)
         made = reply.audio is not None
         self.turns.append(replace(turn, reply=understood.text, makes_music=made))
         if made:
@@ -345,32 +405,3 @@ def music_reply(text: str, music: Music, seed: int, start: float, listened: floa
     now = time.perf_counter()
     seconds = {"understand": listened - start, "generate": now - listened, "total": now - start}
     return Reply(text, music.audio, music.sample_rate, music.plan, music.notes, music.stems, seed, seconds)
-
-
-def checked_text(text: str) -> str:
-    """``text`` without surrounding space. Raises InputError when it is empty or too long."""
-    if not isinstance(text, str):
-        raise InputError(f"the text must be a string, not {type(text).__name__}")
-    text = text.strip()
-    if not text:
-        raise InputError("the text is empty; say what you want to know or to hear")
-    if len(text) > MAX_TEXT:
-        raise InputError(f"the text has {len(text)} characters; the limit is {MAX_TEXT}")
-    return text
-
-
-def checked_duration(duration: float | None, video_duration: float | None) -> float:
-    """Seconds of music to make. Raises InputError outside MIN_DURATION - MAX_DURATION."""
-    seconds = duration if duration is not None else video_duration if video_duration is not None else DEFAULT_DURATION
-    if not MIN_DURATION <= seconds <= MAX_DURATION:  # also refuses NaN
-        raise InputError(f"a duration of {seconds:g} s cannot be made; choose {MIN_DURATION:g} to {MAX_DURATION:g}")
-    return float(seconds)
-
-
-def checked_seed(seed: int | None) -> int:
-    """``seed``, or a random one. Raises InputError when it is negative or has more than 31 bits."""
-    if seed is None:
-        return int(np.random.default_rng().integers(MAX_SEED))
-    if not 0 <= seed < MAX_SEED:
-        raise InputError(f"the seed must be between 0 and {MAX_SEED - 1}")
-    return int(seed)

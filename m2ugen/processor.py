@@ -17,7 +17,7 @@ import torch
 from m2ugen.errors import InputError, MissingWeights
 from m2ugen.media.audio import Audio, load_audio
 from m2ugen.media.image import load_image
-from m2ugen.media.video import Frames, load_video
+from m2ugen.media.video import Frames, load_clip
 from m2ugen.model.encoders.base import Encoder
 from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Turn, encode_prompt
 from m2ugen.reply import Reply
@@ -37,12 +37,16 @@ DEFAULT_FRAMES = 32
 
 @dataclass
 class LoadedMedia:
-    """The decoded attachments of one request; ``reply`` is the earlier result that ``music`` came from, if any."""
+    """The decoded attachments of one request; ``reply`` is the earlier result that ``music`` came from, if any.
+
+    ``motion`` are small pictures of the video, dense enough to follow its course in time.
+    """
 
     music: Audio | None = None
     image: Image | None = None
     video: Frames | None = None
     reply: Reply | None = None
+    motion: Frames | None = None
 
     @property
     def video_duration(self) -> float | None:
@@ -185,13 +189,19 @@ class M2UGenProcessor:
             if reply.audio is None or reply.sample_rate is None:
                 raise InputError("this reply has no audio; use one of generate or edit")
             music = (reply.audio, reply.sample_rate)
-        frames = getattr(self.encoders.get("video"), "num_frames", DEFAULT_FRAMES)
+        clip, motion = (None, None) if video is None else load_clip(video, self.num_frames)
         return LoadedMedia(
             music=None if music is None else load_audio(music),
             image=None if image is None else load_image(image),
-            video=None if video is None else load_video(video, num_frames=frames),
+            video=clip,
             reply=reply,
+            motion=motion,
         )
+
+    @property
+    def num_frames(self) -> int:
+        """Pictures that the video encoder takes."""
+        return int(getattr(self.encoders.get("video"), "num_frames", DEFAULT_FRAMES))
 
     def prepare(self, loaded: LoadedMedia) -> dict[str, dict[str, torch.Tensor]]:
         """Each attached modality as its encoder's inputs, tensors without a batch dimension."""
@@ -275,6 +285,20 @@ class M2UGenProcessor:
         if name == "video" and loaded.video is not None:
             return loaded.video
         return loaded.image
+
+
+def joined(rows: Sequence[Mapping[str, torch.Tensor]]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Features [1, tokens, dim] by modality, a mapping for each row, as features [rows, tokens, dim].
+
+    The second mapping has a boolean [rows] for each modality that not every row has: which of them do.
+    """
+    features, present = {}, {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        known = next(row[name] for row in rows if name in row)
+        features[name] = torch.cat([row.get(name, torch.zeros_like(known)) for row in rows])
+        if not all(name in row for row in rows):
+            present[name] = torch.tensor([name in row for row in rows], device=known.device)
+    return features, present
 
 
 def content_hash(medium: Any) -> str:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from m2ugen.checks import checked_duration, checked_seed, checked_text
 from m2ugen.errors import InputError
 from m2ugen.evaluate.controls import heard
 from m2ugen.examples import example
-from m2ugen.pipeline import M2UGen, checked_duration, checked_seed, checked_text
+from m2ugen.pipeline import M2UGen
 from m2ugen.score.attributes import attributes_from_conditioning
+from m2ugen.score.directions import Directions
 from m2ugen.score.plan import Plan
 
 ROCK = "a fast rock song with electric guitar, bass and drums in a minor key"
@@ -140,3 +142,15 @@ def test_seeds() -> None:
     assert 0 <= checked_seed(None) < 2**31
     with pytest.raises(InputError):
         checked_seed(-1)
+
+
+def test_directions_hold_to_the_letter(nano: M2UGen) -> None:
+    directions = Directions.read(tempo=96, key="E minor", metre="3/4", chords="Em C,D Am")
+    reply = nano.generate("a fast rock song in C major", duration=8, seed=2, directions=directions)
+    plan = reply.plan
+    assert plan is not None
+    assert (plan.tempo, plan.tonic, plan.mode, plan.metre) == (96, 4, "minor", "3/4")
+    assert [c.name(4) for c in plan.sections[0].chords[:1] if c is not None] == ["E:min"]
+    assert reply.sound[0].shape[-1] == 8 * reply.sound[1]
+    with pytest.raises(InputError, match="a plan has its own"):
+        nano.generate("x", plan=plan, directions=directions)

@@ -8,7 +8,7 @@ import sys
 import typer
 from typer._click.exceptions import NoArgsIsHelpError, UsageError
 
-from m2ugen.cli import ask, chat, convert, data, demo, edit, generate, info, train
+from m2ugen.cli import ask, chat, convert, data, demo, edit, eval, generate, info, serve, train
 from m2ugen.cli.common import print_error
 from m2ugen.errors import M2UGenError
 
@@ -19,9 +19,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (ask, generate, edit, chat, demo, info, convert, train):
+for module in (ask, generate, edit, chat, demo, info, convert, train, serve):
     app.command(module.NAME, epilog=module.EXAMPLES)(module.run)
 app.add_typer(data.app, name=data.NAME)
+app.add_typer(eval.app, name=eval.NAME)
 
 OWN_FAULT, USER_FAULT, INTERRUPTED = 1, 2, 130
 

@@ -16,6 +16,8 @@ EXAMPLES = """Examples:
 
 m2ugen generate "a calm piano piece in D minor" --duration 20 --seed 7 --output calm.wav --midi calm.mid
 
+m2ugen generate "a slow waltz for strings" --bpm 84 --meter 3/4 --chords "Am F C G" --output waltz.wav
+
 m2ugen generate "music for this picture" --image beach.jpg --output beach.mp3
 
 m2ugen generate "an exciting soundtrack" --video clip.mp4 --output clip.wav --mux clip-with-music.mp4"""
@@ -36,11 +38,21 @@ def run(
     mux: Annotated[
         Path | None, typer.Option("--mux", help="Also write the video with the music as its sound.", metavar="FILE")
     ] = None,
+    keep_sound: Annotated[
+        bool, typer.Option("--keep-sound", help="Keep the video's own sound under the music of --mux.")
+    ] = False,
     guidance_scale: Annotated[
         float | None, typer.Option("--guidance-scale", help="How closely to follow the prompt (1 = off).", min=0.0)
     ] = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Play this plan (JSON) instead of writing one.", metavar="FILE")
+    ] = None,
+    bpm: Annotated[float | None, typer.Option("--bpm", help="Tempo in beats per minute.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help='Key, such as "D minor".')] = None,
+    meter: Annotated[str | None, typer.Option("--meter", help="4/4, 3/4 or 6/8.")] = None,
+    chords: Annotated[
+        str | None,
+        typer.Option("--chords", help='A chord for each bar, repeated to the end: "C G A:min F", "C,G Am F" for two.'),
     ] = None,
     save_plan: Annotated[
         Path | None, typer.Option("--save-plan", help="Write the plan of the piece as JSON.", metavar="FILE")
@@ -59,6 +71,11 @@ def run(
     )
     if mux is not None and video is None:
         raise typer.BadParameter("--mux needs --video")
+    if keep_sound and mux is None:
+        raise typer.BadParameter("--keep-sound needs --mux")
+    from m2ugen.score.directions import Directions
+
+    directions = Directions.read(bpm, key, meter, chords)
     given_plan = None if plan is None else common.read_plan(plan)
     with common.quiet_libraries():
         loaded = common.load_model(model, soundfont)
@@ -72,6 +89,7 @@ def run(
                 seed=seed,
                 guidance_scale=guidance_scale,
                 plan=given_plan,
+                directions=directions,
                 progress=progress,
             )
         reply.save(output)
@@ -82,7 +100,7 @@ def run(
         if mux is not None and video is not None:
             from m2ugen.media.video import mux_audio
 
-            mux_audio(video, *reply.sound, mux)
+            mux_audio(video, *reply.sound, mux, keep_sound=keep_sound)
     if json:
         common.print_json(common.result(reply, loaded, output, midi))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
@@ -11,16 +12,18 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from m2ugen.errors import InputError
-from m2ugen.media.audio import audio_frames, resample
+from m2ugen.media.audio import audio_frames, load_audio, resample
 from m2ugen.media.files import VIDEO_SUFFIXES, atomic_output
 from m2ugen.media.sources import FileSource, is_file_source, open_source, source_name
 
 MAX_SECONDS = 3600.0
 MAX_PIXELS = 40_000_000  # of one frame
 MAX_SIDE = 640  # frames are scaled down to this while they are decoded
+MOTION_FRAMES, MOTION_SIDE = 240, 160  # pictures that show how a video goes on
 AUDIO_CODECS = {".webm": ("libopus", 48_000)}  # other containers take AAC at the music's own rate
 DEFAULT_FPS = 25.0
 AUDIO_BIT_RATE = 192_000
+OWN_SOUND_LEVEL = 0.5  # of a video's own sound under the music
 
 VideoSource: TypeAlias = "FileSource | np.ndarray | tuple[np.ndarray, float]"
 
@@ -52,24 +55,44 @@ def load_video(
     Raises InputError for a source that is missing, empty, damaged, without pictures, longer than ``max_seconds``
     or with more than MAX_PIXELS in a picture.
     """
-    if num_frames < 1:
-        raise InputError(f"cannot sample {num_frames} pictures from a video; use at least 1")
+    return _load(source, ((num_frames, max_side),), max_seconds)[0]
+
+
+def load_clip(
+    source: VideoSource | Frames, num_frames: int = 32, max_seconds: float = MAX_SECONDS
+) -> tuple[Frames, Frames]:
+    """As load_video, and beside it MOTION_FRAMES pictures of MOTION_SIDE pixels at most, of the same decoding, that
+    show the course of the video. Frames that are given serve as both.
+    """
+    clip, motion = _load(source, ((num_frames, MAX_SIDE), (MOTION_FRAMES, MOTION_SIDE)), max_seconds)
+    return clip, motion
+
+
+def _load(source: VideoSource | Frames, samples: Sequence[tuple[int, int]], max_seconds: float) -> list[Frames]:
+    """One Frames for each (number of pictures, longest side) in ``samples``."""
+    for num_frames, _ in samples:
+        if num_frames < 1:
+            raise InputError(f"cannot sample {num_frames} pictures from a video; use at least 1")
     if isinstance(source, Frames):
-        return source
+        return [source for _ in samples]
     if isinstance(source, np.ndarray | tuple):
-        return _from_array(source, num_frames)
+        return [_from_array(source, num_frames) for num_frames, _ in samples]
     if not is_file_source(source):
         raise InputError(f"cannot use {type(source).__name__} as video: give a path, bytes or a binary file object")
     name = source_name(source)
     with open_source(source, "video") as file:
         times = _timestamps(file, name, max_seconds)
-        wanted = _spread(times, num_frames)
         file.seek(0)
-        kept, pictures = _decode(file, name, wanted, max_side)
+        kept = _decode(file, name, [(_spread(times, num_frames), side) for num_frames, side in samples])
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / DEFAULT_FPS
     duration = float(times[-1] - times[0]) + step
     fps = len(times) / duration if duration > 0 else DEFAULT_FPS
-    return Frames(np.stack(pictures), np.array(kept) - times[0], duration, fps)
+    return [
+        Frames(
+            np.stack([picture for _, picture in some]), np.array([time for time, _ in some]) - times[0], duration, fps
+        )
+        for some in kept
+    ]
 
 
 def take(frames: Frames, count: int) -> Frames:
@@ -158,37 +181,43 @@ def _time(frame: Any, times: list[float]) -> float:
     return times[-1] + 1 / DEFAULT_FPS if times else 0.0
 
 
-def _decode(file: BinaryIO, name: str, wanted: np.ndarray, max_side: int) -> tuple[list[float], list[np.ndarray]]:
-    """The pictures at the times ``wanted``, scaled, with their times."""
-    remaining = wanted.tolist()
-    kept: list[float] = []
-    pictures: list[np.ndarray] = []
+def _decode(
+    file: BinaryIO, name: str, samples: Sequence[tuple[np.ndarray, int]]
+) -> list[list[tuple[float, np.ndarray]]]:
+    """For each (wanted times, longest side) the pictures at those times, scaled, with their times."""
+    remaining = [wanted.tolist() for wanted, _ in samples]
+    sizes: list[tuple[int, int]] = []
+    kept: list[list[tuple[float, np.ndarray]]] = [[] for _ in samples]
     seen: list[float] = []
-    size: tuple[int, int] | None = None
     with _open(file, name) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream = container.streams.video[0]  # one thread: several may hang where a decoder is left before its end
         for frame in _pictures(container, stream):
             time = _time(frame, seen)
             if seen and time <= seen[-1]:
                 continue
             seen.append(time)
-            if time < remaining[0] - 1e-6:
+            takers = [index for index, wanted in enumerate(remaining) if wanted and time >= wanted[0] - 1e-6]
+            if not takers:
                 continue
             if frame.width * frame.height > MAX_PIXELS:
                 raise InputError(f"{name} has pictures of {frame.width} x {frame.height} pixels; scale it down")
-            if size is None:
-                shrink = min(1.0, max_side / max(frame.width, frame.height))
-                size = max(round(frame.width * shrink), 1), max(round(frame.height * shrink), 1)
-            picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-            pictures.append(np.rot90(picture, round(frame.rotation / 90) % 4))  # telephones store turned pictures
-            kept.append(time)
-            remaining.pop(0)
-            if not remaining:
+            sizes = sizes or [_scaled(frame.width, frame.height, side) for _, side in samples]
+            for index in takers:
+                width, height = sizes[index]
+                picture = frame.to_ndarray(format="rgb24", width=width, height=height)
+                # telephones store turned pictures
+                kept[index].append((time, np.rot90(picture, round(frame.rotation / 90) % 4)))
+                remaining[index].pop(0)
+            if not any(remaining):
                 break
-    if not pictures:
+    if not all(kept):
         raise InputError(f"{name} has no picture that can be decoded; the file is damaged")
-    return kept, pictures
+    return kept
+
+
+def _scaled(width: int, height: int, max_side: int) -> tuple[int, int]:
+    shrink = min(1.0, max_side / max(width, height))
+    return max(round(width * shrink), 1), max(round(height * shrink), 1)
 
 
 def _from_array(source: np.ndarray | tuple[np.ndarray, float], num_frames: int) -> Frames:
@@ -211,11 +240,13 @@ def mux_audio(
     sample_rate: int,
     output: str | PathLike[str],
     max_seconds: float = MAX_SECONDS,
+    keep_sound: bool = False,
 ) -> Path:
     """Write ``video`` with ``audio`` (float [channels, n] in [-1, 1]) as its only sound.
 
-    The pictures are copied untouched; the sound (AAC, Opus in webm) is cut or padded with silence to the length of
-    the pictures. ``output`` ends in one of VIDEO_SUFFIXES and is complete or absent. Raises InputError when the
+    The pictures are copied untouched; the sound (AAC, Opus in webm) is cut (and faded) or padded with silence to the
+    length of the pictures. With ``keep_sound`` the video's own sound, if it has any, stays under the music at half its
+    level. ``output`` ends in one of VIDEO_SUFFIXES and is complete or absent. Raises InputError when the
     video cannot be read, its pictures do not fit into the container, or the file cannot be written.
     """
     import av
@@ -232,6 +263,9 @@ def mux_audio(
         start, seconds = _extent(file, name, max_seconds)
         file.seek(0)
         samples = _fit(resample(np.clip(samples, -1.0, 1.0), sample_rate, rate), round(seconds * rate), rate)
+        if keep_sound:
+            samples = _over_own_sound(file, samples, rate, max_seconds)
+        file.seek(0)
         try:
             with _open(file, name) as source, av.open(str(temporary), "w") as target:
                 _copy_with_sound(source, target, samples, rate, codec, start)
@@ -274,7 +308,23 @@ def _fit(samples: np.ndarray, length: int, rate: int) -> np.ndarray:
         return np.pad(samples, ((0, 0), (0, length - samples.shape[-1])))
     from m2ugen.score.mixing import fade_end
 
-    return fade_end(samples[:, :length], rate)
+    return fade_end(samples[:, :length], rate, cut=True)
+
+
+def _over_own_sound(file: BinaryIO, samples: np.ndarray, rate: int, max_seconds: float) -> np.ndarray:
+    """The music ``samples`` [1 or 2, n] over the sound of the video in ``file``, as stereo; peaks below full scale."""
+    from m2ugen.score.mixing import limit_peaks
+
+    file.seek(0)
+    try:
+        own = load_audio(file, sample_rate=rate, max_seconds=max_seconds).samples
+    except InputError:  # a silent film
+        return samples
+    own = np.repeat(own, 2, axis=0) if len(own) == 1 else own[:2]
+    own = own[:, : samples.shape[-1]]
+    mixed = np.repeat(samples, 3 - len(samples), axis=0)[:2].copy()
+    mixed[:, : own.shape[-1]] += OWN_SOUND_LEVEL * own
+    return np.asarray(limit_peaks(mixed, rate, -1.0), dtype=np.float32)
 
 
 def _copy_with_sound(source: Any, target: Any, samples: np.ndarray, rate: int, codec: str, start: Fraction) -> None:

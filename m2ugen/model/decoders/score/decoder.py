@@ -121,6 +121,7 @@ class ScoreDecoder(nn.Module):
         ending: bool = True,
         sampling: SamplingConfig | None = None,
         progress: Progress | None = None,
+        arrange: Callable[[Plan], Plan] | None = None,
     ) -> tuple[Plan, np.ndarray]:
         """A plan and its notes.
 
@@ -133,6 +134,7 @@ class ScoreDecoder(nn.Module):
             roles: roles to write; by default all that are not given.
             guidance_scale: weight of the conditioning in the plan; by default the model's own.
             ending: whether a plan written here closes with a cadence.
+            arrange: changes a plan written here before it is played.
 
         Raises InputError for conditioning of another shape, an unusable duration or plan.
         """
@@ -145,6 +147,7 @@ class ScoreDecoder(nn.Module):
             settings = replace(settings, guidance_scale=guidance_scale)
         if plan is None:
             plan = write_plan(self.plan_writer, _matrix(conditioning), duration, seed, settings, ending)
+            plan = plan if arrange is None else arrange(plan)
         return plan, self.play(plan, given, roles, seed, settings, progress)
 
     def generate(

@@ -11,11 +11,12 @@ from transformers import Cache
 
 from m2ugen.config import NUM_AUDIO_TOKENS
 from m2ugen.model.decoding import StepDecoder
-from m2ugen.model.kv_cache import reserved_cache
+from m2ugen.model.kv_cache import keep_rows, reserved_cache
 from m2ugen.model.language_model import KeyValue, LanguageModel
 from m2ugen.model.prompting import cut_at
 
 Audio = Literal["auto", "always", "never", "free"]
+WORTH_SHRINKING = 0.75  # share of the rows that go on, from which down the others are dropped
 RESERVED_TOKENS = 512  # for which the cache has memory beyond the prompt; it grows when more are written
 
 
@@ -93,7 +94,7 @@ def generate(
     limit.
 
     ``adapter_states`` as from ``LanguageModel.adapter_states``. ``generator`` is used when the temperature is above
-    0 and must live on the CPU.
+    0 and must live on the CPU. Where words alone are wanted and the likeliest are taken, rows that have ended make way.
     """
     sampling = sampling or Sampling()
     adapter_states = model.adapter_states() if adapter_states is None else adapter_states
@@ -109,6 +110,8 @@ def generate(
     tokens: list[list[int]] = [[] for _ in prompts]
     has_audio = [False] * batch
     running = [True] * batch
+    active = list(range(batch))  # the request that each row of the batch belongs to
+    shrinks = sampling.audio == "never" and sampling.temperature <= 0
     cache = reserved_cache(len(model.layers), min(room, length + RESERVED_TOKENS))
     step: StepDecoder | None = None
     for count in range(sampling.max_new_tokens + 1):
@@ -118,7 +121,7 @@ def generate(
             step = StepDecoder(model, adapter_states, cache, batch) if StepDecoder.suits(model) else None
         else:
             hidden = step(step_ids, shown)[:, -1]
-        if all(running):
+        if shrinks or all(running):
             last_states = hidden  # [batch, hidden], that follow a row's last token
         else:
             last_states = torch.where(torch.tensor(running, device=device)[:, None], hidden, last_states)
@@ -130,9 +133,9 @@ def generate(
         elif sampling.audio != "free":
             scores[:, first_audio + 1 :] = -torch.inf  # the other seven follow the first by themselves
         if seen is not None:
-            penalise(scores, seen, sampling.repetition_penalty)
+            penalise(scores, [seen[row] for row in active], sampling.repetition_penalty)
         chosen = choose(scores, sampling, generator)
-        for row, token in enumerate(chosen):
+        for row, token in zip(active, chosen):
             if not running[row]:
                 continue
             if token in stops:
@@ -149,9 +152,16 @@ def generate(
                     running[row] = False
         if not any(running):
             break
-        padded = padded or not all(running)
+        if shrinks and sum(running) <= WORTH_SHRINKING * len(active):
+            places = [place for place, row in enumerate(active) if running[row]]
+            chosen, active = [chosen[place] for place in places], [active[place] for place in places]
+            kept = torch.tensor(places, device=device)
+            mask, adapter_states = mask[kept], _rows(adapter_states, kept)
+            keep_rows(cache, kept)
+            step = None if step is None else StepDecoder(model, adapter_states, cache, len(active))
+        padded = padded or not all(running[row] for row in active)
         step_ids = torch.tensor(chosen, device=device)[:, None]
-        mask[:, length] = torch.tensor(running, device=device)
+        mask[:, length] = torch.tensor([running[row] for row in active], device=device)
         length += 1
     if sampling.audio == "always":
         has_audio = [True] * batch
@@ -161,6 +171,14 @@ def generate(
     shown = mask[:, : length + NUM_AUDIO_TOKENS - 1] if padded else None
     states = _audio_states(model, adapter_states, last_states, shown, cache)
     return Generated(tokens, has_audio, states[torch.tensor(has_audio, device=device)])
+
+
+def _rows(adapter_states: Sequence[KeyValue], rows: torch.Tensor) -> list[KeyValue]:
+    """Keys and values of some rows; those without a batch of their own serve all."""
+    return [
+        (keys if len(keys) == 1 else keys[rows], values if len(values) == 1 else values[rows])
+        for keys, values in adapter_states
+    ]
 
 
 def _audio_states(

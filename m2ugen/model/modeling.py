@@ -242,16 +242,27 @@ class M2UGenModel(PreTrainedModel):
         return cls._load(M2UGenConfig.from_pretrained(folder), folder, **options)
 
     @classmethod
-    def for_training(cls, config: M2UGenConfig, init: Path | None = None, seed: int = 0) -> M2UGenModel:
+    def for_training(
+        cls,
+        config: M2UGenConfig,
+        init: Path | None = None,
+        seed: int = 0,
+        folder: Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        **llama_options: Any,
+    ) -> M2UGenModel:
         """A model with its language model's weights, fresh adapters, LoRA and projector (drawn from ``seed``), no
         encoders and no decoder; ``init`` is a folder whose trained weights take the fresh ones' place.
 
-        Raises MissingWeights.
+        ``folder`` holds a language model without a source (default: ``init``). ``dtype`` is that of its matrices; all
+        that may be trained is fp32. ``llama_options``, such as ``quantization_config``, go to transformers. Raises
+        MissingWeights.
         """
-        folder = init if init is not None else Path()
+        folder = folder or init or Path()
         with torch.random.fork_rng(devices=[]):  # torch's initialisers know no generator
             torch.manual_seed(seed)
-            model = cls(config, _load_llama(config, folder, torch.float32))
+            model = cls(config, _load_llama(config, folder, dtype, **llama_options))
+        model.language_model.widen_norms()
         model.language_model.init_audio_tokens(torch.Generator().manual_seed(seed))
         if init is not None:
             model.load_trained(init)

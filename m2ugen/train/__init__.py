@@ -5,7 +5,19 @@ trained on what. Models live in ``m2ugen.model``, the making of material in ``m2
 """
 
 from m2ugen.train.config import TrainConfig
+from m2ugen.train.export import export, load_best
+from m2ugen.train.guards import NonFiniteLoss, OutOfMemory
 from m2ugen.train.task import BatchSource, Task
-from m2ugen.train.trainer import NonFiniteLoss, TrainResult, export, load_best, train
+from m2ugen.train.trainer import TrainResult, train
 
-__all__ = ["BatchSource", "NonFiniteLoss", "Task", "TrainConfig", "TrainResult", "export", "load_best", "train"]
+__all__ = [
+    "BatchSource",
+    "NonFiniteLoss",
+    "OutOfMemory",
+    "Task",
+    "TrainConfig",
+    "TrainResult",
+    "export",
+    "load_best",
+    "train",
+]

@@ -97,8 +97,18 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: dict[str, nn
     return {
         f"{name}/{key}": whole(torch.as_tensor(value))
         for name, parameter in parameters.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in (optimizer.state.get(parameter) or _state_of_nothing(parameter)).items()
     }
+
+
+def _state_of_nothing(parameter: nn.Parameter) -> Tensors:
+    """What AdamW would keep for a parameter of which this process holds no element: its part in gathering what others
+    hold. For any other parameter nothing.
+    """
+    if not hasattr(parameter, "to_local") or parameter.to_local().numel():
+        return {}
+    moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+    return {"step": torch.zeros(()), **moments}
 
 
 def load_optimizer_tensors(

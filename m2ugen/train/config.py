@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,8 @@ DECISIVE = (
     "mixed_precision",
     "seed",
 )
+
+RUN_FACTS = ("preset", "data", "init", "version")  # what a run's own file says beside its settings
 
 
 @dataclass
@@ -65,11 +68,13 @@ class TrainConfig:
     log_every: int = 20  # steps
     keep_last: int = 2  # checkpoints kept beside the best one
     num_workers: int = 0  # processes that fetch batches
-    tensorboard: bool = False
+    evaluate_first: bool = False  # also before the first step, so that the change can be seen
+    report_to: tuple[str, ...] = ()  # trackers by the names that accelerate knows: tensorboard, wandb, trackio …
     resume: Literal["auto", "force"] = "auto"  # "force" goes on although decisive settings have changed
 
     def __post_init__(self) -> None:
         self.output = Path(self.output)
+        self.report_to = (self.report_to,) if isinstance(self.report_to, str) else tuple(self.report_to)
         self.betas = (float(self.betas[0]), float(self.betas[1]))
         if self.max_steps is None and self.max_minutes is None:
             raise InputError("a training run needs an end: set max_steps, max_minutes or both")
@@ -102,6 +107,11 @@ class TrainConfig:
         """The settings that must not change when a run is resumed, as JSON values."""
         values = {name: getattr(self, name) for name in DECISIVE}
         return {**values, "betas": list(self.betas)}
+
+    def plain(self) -> dict[str, Any]:
+        """All settings but the output folder, as YAML values."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "output"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def override(self, **changes: Any) -> TrainConfig:
         """A copy with other values; None leaves a setting as it is. Minutes without steps choose the steps."""
@@ -146,9 +156,8 @@ def learning_rate_at(config: TrainConfig, step: int, max_steps: int | None) -> f
 
 
 def load_run_file(path: Path) -> dict[str, Any]:
-    """Read a run description: YAML with ``stage`` (name), ``task`` (its arguments) and ``train`` (TrainConfig).
-
-    Raises InputError where the file cannot be used.
+    """Read a run description: YAML with ``stage`` (name), ``task`` (its arguments) and ``train`` (TrainConfig), as
+    shipped, or as it stands beside a run's checkpoints. Raises InputError where the file cannot be used.
     """
     import yaml
 
@@ -158,7 +167,60 @@ def load_run_file(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read the run file {path}: {error}".replace("\n", " ")) from error
     if not isinstance(content, dict) or not isinstance(content.get("stage"), str):
         raise InputError(f"the run file {path} must be a mapping that names its 'stage'")
-    unknown = sorted(set(content) - {"stage", "task", "train"})
+    unknown = sorted(set(content) - {"stage", "task", "train", *RUN_FACTS})
     if unknown:
         raise InputError(f"the run file {path} has an unknown section {unknown[0]!r}; known are stage, task, train")
     return {"stage": content["stage"], "task": content.get("task") or {}, "train": content.get("train") or {}}
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the entries of ``above``; mappings in both are merged in the same way."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["train.seed=3", "task.material.batch_size=4"]`` as nested sections ``train`` and ``task``; values are YAML.
+
+    Raises InputError for another form.
+    """
+    import yaml
+
+    sections: dict[str, Any] = {"train": {}, "task": {}}
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
+        keys = name.strip().split(".")
+        if not sign or len(keys) < 2 or keys[0] not in sections or not all(keys):
+            raise InputError(f"{assignment!r} is not of the form train.NAME=VALUE or task.NAME=VALUE")
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"the value in {assignment!r} is not YAML") from error
+        if isinstance(value, str) and _is_number(value):
+            value = float(value)  # YAML wants 1.0e-4 where people write 1e-4
+        for key in reversed(keys):
+            value = {key: value}
+        sections = merged(sections, value)
+    return sections
+
+
+def save_run_file(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a run's description as YAML, complete or not at all."""
+    import yaml
+
+    from m2ugen.media.files import atomic_output
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_output(path, (".yaml",)) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

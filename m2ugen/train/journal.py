@@ -1,33 +1,37 @@
-"""What a run tells about itself: progress on stderr, ``metrics.jsonl``, a curve, and TensorBoard if asked."""
+"""What a run tells about itself: progress on stderr, ``metrics.jsonl``, a curve, and trackers by name."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2ugen.errors import MissingExtra
+from m2ugen.errors import InputError, MissingExtra
 
 
 class Journal:
     """Record of one run. Every line of ``metrics.jsonl`` has ``step``, ``split`` (train or valid) and figures."""
 
-    def __init__(self, folder: Path, name: str, tensorboard: bool = False) -> None:
+    def __init__(
+        self, folder: Path, name: str, trackers: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """``trackers`` as accelerate calls them; they are told the ``settings``. Raises InputError for others, and
+        MissingExtra for one that is not installed.
+        """
         self.path = folder / "metrics.jsonl"
         self._name = name
         self._progress: Any = None
         self._bar: Any = None
-        self._writer: Any = None
         self._last_line = 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise MissingExtra("tensorboard", "train") from error
-            self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._trackers = [_tracker(tracker, folder) for tracker in trackers]
+        told = {key: json.dumps(value) for key, value in (settings or {}).items()}
+        for tracker in self._trackers:
+            tracker.start()
+            tracker.store_init_configuration(told)
 
     def start(self, step: int, max_steps: int | None) -> None:
         """Forget what a killed run wrote after the checkpoint at ``step``, and show the progress bar."""
@@ -53,9 +57,8 @@ class Journal:
         """Append a line of figures and show it."""
         with self.path.open("a") as stream:
             stream.write(json.dumps({"step": step, "split": split, **figures}) + "\n")
-        if self._writer is not None:
-            for key, value in figures.items():
-                self._writer.add_scalar(f"{split}/{key}", value, step)
+        for tracker in self._trackers:
+            tracker.log({f"{split}/{key}": value for key, value in figures.items()}, step=step)
         text = " ".join(f"{key} {value:.4g}" for key, value in figures.items())
         if self._progress is not None and split == "train":
             self._progress.update(self._bar, figures=text)
@@ -95,11 +98,11 @@ class Journal:
         partial.replace(self.path.with_name("curve.png"))
 
     def close(self) -> None:
-        """Take the bar away and flush the writer."""
+        """Take the bar away and let the trackers finish."""
         if self._progress is not None:
             self._progress.stop()
-        if self._writer is not None:
-            self._writer.close()
+        for tracker in self._trackers:
+            tracker.finish()
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.exists():
@@ -111,3 +114,14 @@ class Journal:
             except json.JSONDecodeError:  # the last line of a run that was killed while writing
                 continue
         return lines
+
+
+def _tracker(name: str, folder: Path) -> Any:
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    if name not in LOGGER_TYPE_TO_CLASS:
+        raise InputError(f"there is no tracker {name!r}; there are: {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}")
+    if name not in map(str, get_available_trackers()):
+        raise MissingExtra(name, "train")
+    kind = LOGGER_TYPE_TO_CLASS[name]
+    return kind("m2ugen", logging_dir=str(folder)) if kind.requires_logging_directory else kind("m2ugen")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,12 @@ class Task(ABC):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Write the weights in the form in which the package loads them."""
+
+    def shards(self) -> Sequence[nn.Module]:
+        """Modules whose weights are gathered by themselves when they are called, where the model is shared by several
+        devices (FSDP 2). All others are whole during a step. Nothing may reach into these from outside.
+        """
+        return ()
+
+    def sample(self, folder: Path) -> None:  # noqa: B027
+        """Write what the model makes by now into ``folder``, after each evaluation, for people to judge."""

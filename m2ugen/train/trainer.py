@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,20 +19,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from m2ugen.errors import InputError, M2UGenError, MissingExtra
+from m2ugen.errors import InputError, MissingExtra
 from m2ugen.train import checkpoint as store
 from m2ugen.train.batches import Batches
 from m2ugen.train.config import TrainConfig, computes_bf16, learning_rate_at
+from m2ugen.train.export import export, load_best
+from m2ugen.train.guards import NonFiniteLoss, identity, memory_advice
 from m2ugen.train.journal import Journal
+from m2ugen.train.optimizer import make_optimizer
+from m2ugen.train.sharding import is_sharded, reshard, shard, whole_weights
 from m2ugen.train.signals import Signals
 from m2ugen.train.task import Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
-class NonFiniteLoss(M2UGenError):
-    """The loss or the gradient is not a number; the message names the batch."""
+LIBRARIES_REMARKS = (".*set_vital.* is deprecated", "Mismatch dtype between input and weight")  # of no use to anybody
 
 
 @dataclass(frozen=True)
@@ -61,38 +64,15 @@ def train(task: Task, config: TrainConfig) -> TrainResult:
     leaves the numbers, MissingExtra without accelerate or torchdata.
     """
     # Dropout inside modules knows only torch's global generator: it is seeded in here and given back untouched.
-    with torch.random.fork_rng(), Signals() as signals:
+    with torch.random.fork_rng(), Signals() as signals, warnings.catch_warnings():
+        for remark in LIBRARIES_REMARKS:
+            warnings.filterwarnings("ignore", remark)
         torch.manual_seed(config.seed)
         run = _Run(task, config)
         try:
             return run.go(signals)
         finally:
             run.journal.close()
-
-
-def load_best(task: Task, output: Path) -> None:
-    """Give the model the best weights so far of the run in ``output`` (the newest where none was evaluated).
-
-    May be called while the run goes on in another process. Raises InputError where there is no checkpoint, or one of
-    another model.
-    """
-    found = store.checkpoints(Path(output) / "checkpoints")
-    if not found:
-        raise InputError(f"there is no checkpoint under {output}; train first")
-    best = store.read_state(found[-1])["best_step"]
-    chosen = next((path for path in found if path.name == f"step-{best or 0:08d}"), found[-1])
-    weights, _, ema, _ = store.read(chosen)
-    store.load_model_tensors(task.model, {**weights, **(ema or {})}, chosen)
-
-
-def export(task: Task, output: Path) -> Path:
-    """Export the best weights so far of the run in ``output`` to ``output/export``; raises as ``load_best`` does."""
-    load_best(task, output)
-    folder = Path(output) / "export"
-    folder.mkdir(parents=True, exist_ok=True)
-    task.model.eval()
-    task.export(folder)
-    return folder
 
 
 class _Loss(nn.Module):
@@ -103,8 +83,11 @@ class _Loss(nn.Module):
         self.model = task.model
         self._task = task
 
-    def forward(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        return self._task.loss(batch, generator)
+    def forward(
+        self, batch: dict[str, Any] | None, generator: torch.Generator
+    ) -> tuple[torch.Tensor | None, dict[str, float]]:
+        """The loss of a batch, or without one the evaluation: sharded weights are whole only in here."""
+        return (None, self._task.evaluate()) if batch is None else self._task.loss(batch, generator)
 
 
 class _Run:
@@ -113,6 +96,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig) -> None:
         try:
             from accelerate import Accelerator
+            from accelerate.state import AcceleratorState
         except ImportError as error:
             raise MissingExtra("accelerate", "train") from error
         self.task, self.config = task, config
@@ -123,16 +107,19 @@ class _Run:
         self.precision: str = config.mixed_precision
         if self.precision == "auto":
             self.precision = "bf16" if computes_bf16("cpu" if on_cpu else "cuda") else "no"
+        AcceleratorState._reset_state()  # else an earlier run in this process would decide the precision of this one
         self.accelerator: Accelerator = Accelerator(
             mixed_precision=self.precision, cpu=config.device == "cpu", step_scheduler_with_optimizer=False
         )
         self.main: bool = self.accelerator.is_main_process
         self.device: torch.device = self.accelerator.device
-        self.journal = Journal(config.output, task.name, config.tensorboard and self.main)
+        self.journal = Journal(config.output, task.name, config.report_to if self.main else (), config.decisive())
         task.model.to(self.device)
-        optimizer = _optimizer(task.model, config, self.device)
+        shard(task.shards(), self.accelerator)
+        optimizer = make_optimizer(task.model, config, self.device)
         self.forward, self.optimizer = self.accelerator.prepare(_Loss(task), optimizer)
         self.parameters = store.trained_parameters(task.model)
+        self.sharded = any(map(is_sharded, self.parameters.values()))
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         self.batches = Batches(task.source, config, rank, world)
         self.generator = torch.Generator(self.device).manual_seed(config.seed * 1009 + rank)
@@ -155,6 +142,9 @@ class _Run:
         if self.main:
             self.journal.start(self.step, self.max_steps)
         batches = iter(self.batches)
+        if self.config.evaluate_first and self.step == 0:
+            self._evaluate()
+            self.best_loss = self.best_step = None  # there is no checkpoint of it
         self._training_mode()
         self._clock = time.monotonic()
         status = "finished"
@@ -202,12 +192,13 @@ class _Run:
         where = ""
         for part in range(config.accumulation):
             epoch, index, batch = next(batches)
-            where = f"batch {index} of epoch {epoch} (step {self.step}{_identity(batch)})"
+            where = f"batch {index} of epoch {epoch} (step {self.step}{identity(batch)})"
             if self.device.type != "cpu":
                 from accelerate.utils import send_to_device
 
                 batch = send_to_device(batch, self.device, non_blocking=True)
             with ExitStack() as stack:
+                stack.enter_context(memory_advice(where, batch))
                 if accelerator.num_processes > 1 and part < config.accumulation - 1:
                     stack.enter_context(accelerator.no_sync(self.forward))
                 loss, figures = self.forward(batch, self.generator)
@@ -275,8 +266,14 @@ class _Run:
                 module.eval()
 
     def _log(self) -> None:
-        count = self.window.pop("batches", 0.0)
-        figures = {key: total / count for key, total in self.window.items()}
+        windows = [self.window]
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            windows = gather_object(windows)
+        count = sum(window["batches"] for window in windows)
+        keys = dict.fromkeys(key for window in windows for key in window if key != "batches")
+        figures = {key: sum(window.get(key, 0.0) for window in windows) / count for key in keys}
         self.window = {}
         figures["learning_rate"] = learning_rate_at(self.config, self.step - 1, self.max_steps)
         figures["seconds"] = round(self.seconds, 2)
@@ -289,7 +286,11 @@ class _Run:
         """Evaluate; True when the loss is the lowest so far."""
         with self._averaged(), torch.no_grad(), torch.random.fork_rng():
             self.forward.eval()
-            figures = self.task.evaluate()
+            figures = self.forward(None, self.generator)[1] if self.sharded else self.task.evaluate()
+            if self.sharded:
+                reshard(self.forward)
+            if self.main and not self.sharded:
+                self.task.sample(self.config.output / "samples" / f"step-{self.step:08d}")
         self._training_mode()
         if "loss" not in figures:
             raise InputError(f"the evaluation of {self.task.name!r} gives no 'loss'")
@@ -321,10 +322,16 @@ class _Run:
 
     def _export(self) -> Path | None:
         self.accelerator.wait_for_everyone()
-        if any(hasattr(parameter, "full_tensor") for parameter in self.parameters.values()):
-            self.journal.say("the weights are sharded over processes: call m2ugen.train.export in a single one")
-            return None
-        return export(self.task, self.config.output) if self.main else None
+        if not self.sharded:
+            return export(self.task, self.config.output) if self.main else None
+        load_best(self.task, self.config.output)
+        with whole_weights(self.task.model):
+            if not self.main:
+                return None
+            folder = self.config.output / "export"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.task.export(folder)
+        return folder
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -407,29 +414,6 @@ class _Run:
                 f"the run in {self.config.output} was begun with other settings ({'; '.join(changed)}); put them back, "
                 "choose another output folder, or set resume to 'force'"
             )
-
-
-def _optimizer(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # (factor of the learning rate, weight decay) → members
-    for name, parameter in store.trained_parameters(model).items():
-        factor = next((f for words, f in config.learning_rate_factors.items() if f".{words}." in f".{name}."), 1.0)
-        decay = config.weight_decay if parameter.ndim >= 2 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": members, "weight_decay": decay, "factor": factor} for (factor, decay), members in groups.items()],
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=config.epsilon,
-        fused=device.type in ("cpu", "cuda"),
-    )
-
-
-def _identity(batch: dict[str, Any]) -> str:
-    """What a batch says about where it is from, for error messages."""
-    for key in ("id", "ids"):
-        if key in batch:
-            return f", {key} {str(batch[key])[:200]}"
-    return ""
 
 
 def _due(step: int, every: int) -> bool:

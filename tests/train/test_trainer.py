@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from m2ugen.errors import InputError
-from m2ugen.train import BatchSource, NonFiniteLoss, Task, TrainConfig, export, load_best, train
+from m2ugen.errors import InputError, MissingExtra
+from m2ugen.train import BatchSource, NonFiniteLoss, OutOfMemory, Task, TrainConfig, export, load_best, train
 from m2ugen.train.checkpoint import checkpoints, prune
-from m2ugen.train.config import learning_rate_at, load_run_file
+from m2ugen.train.config import learning_rate_at, load_run_file, parse_overrides
 from m2ugen.train.stages import STAGES, stage_config
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.training
 
 
 class ToySource(BatchSource):
@@ -118,15 +118,6 @@ def wait_for_step(output: Path, step: int, process: subprocess.Popen[bytes]) -> 
         assert process.poll() is None, "the run ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Bits are equal only where sums are split alike: the killed process has one thread, so must this one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -262,6 +253,14 @@ def test_the_callers_generator_and_handlers_are_left_alone(tmp_path: Path) -> No
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+def test_runs_in_one_process_may_differ_in_precision(tmp_path: Path) -> None:
+    for precision in ("no", "bf16", "no"):
+        result = train(
+            ToyTask(), settings(tmp_path / precision, max_steps=2, mixed_precision=precision, resume="force")
+        )
+        assert result.step == 2
+
+
 def test_schedule(tmp_path: Path) -> None:
     config = settings(tmp_path, max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate_ratio=0.1)
     rates = [learning_rate_at(config, step, 100) for step in range(101)]
@@ -321,3 +320,71 @@ def test_a_run_may_begin_with_the_best_weights_of_another(tmp_path: Path) -> Non
     assert second.evaluate()["loss"] == result.best_loss
     with pytest.raises(InputError, match="no checkpoint"):
         load_best(second, tmp_path / "elsewhere")
+
+
+def test_figures_before_the_first_step(tmp_path: Path) -> None:
+    task = ToyTask()
+    before = task.evaluate
+    task.model.eval()
+    first = before()["loss"]
+    result = train(task, settings(tmp_path, max_steps=4, evaluate_first=True, evaluate_every=0, ema_decay=None))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    valid = [(line["step"], line["loss"]) for line in lines if line["split"] == "valid"]
+    assert valid == [(0, first), (4, result.metrics["loss"])] and result.best_step == 4
+
+
+def test_samples_are_written_with_each_evaluation(tmp_path: Path) -> None:
+    task = ToyTask()
+    task.sample = lambda folder: folder.mkdir(parents=True)  # type: ignore[method-assign]
+    train(task, settings(tmp_path, max_steps=20))
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["step-00000010", "step-00000020"]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_missing_memory_comes_with_advice(error: Exception, tmp_path: Path) -> None:
+    task = ToyTask()
+
+    def loss(batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        raise error
+
+    task.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(OutOfMemory, match=r"batch 0 of epoch 0 .*toy-0-0.*batch_size.*gradient_checkpointing"):
+        train(task, settings(tmp_path))
+
+
+def test_other_errors_are_not_taken_for_missing_memory(tmp_path: Path) -> None:
+    task = ToyTask()
+
+    def loss(batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        return self_made(batch), {}
+
+    def self_made(batch: dict[str, Any]) -> torch.Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    task.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(task, settings(tmp_path))
+
+
+def test_tensorboard_reads_what_a_run_told(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = train(ToyTask(), settings(tmp_path, report_to="tensorboard"))
+    events = accumulator.EventAccumulator(str(tmp_path / "m2ugen"))
+    events.Reload()
+    told = {event.step: event.value for event in events.Scalars("valid/loss")}
+    assert sorted(told) == [10, 20, 30, 40] and told[40] == pytest.approx(result.metrics["loss"])
+
+
+def test_trackers_are_known_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no tracker 'diary'.*tensorboard.*wandb"):
+        train(ToyTask(), settings(tmp_path, report_to=["diary"]))
+    with pytest.raises(MissingExtra, match="aim is not installed"):
+        train(ToyTask(), settings(tmp_path, report_to=["aim"]))
+
+
+def test_overrides_are_nested_and_read_as_yaml() -> None:
+    found = parse_overrides(["train.learning_rate=1e-4", "task.material.batch_size=4", "task.material.shares={a: 2}"])
+    assert found == {"train": {"learning_rate": 1e-4}, "task": {"material": {"batch_size": 4, "shares": {"a": 2}}}}
+    for wrong in ("learning_rate=1", "train.seed", "model.size=3", "train..x=1"):
+        with pytest.raises(InputError, match="is not of the form"):
+            parse_overrides([wrong])

@@ -16,7 +16,19 @@ from torch import nn
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
-from m2ugen.score.attributes import ENERGIES, GENRES, INSTRUMENTS, METRES, MODES, TEMPOS, TONICS
+from m2ugen.score.attributes import (
+    ENERGIES,
+    GENRES,
+    INSTRUMENTS,
+    METRES,
+    MODES,
+    NUM_SLOTS,
+    SLOT_DIM,
+    SLOT_NAMES,
+    TEMPOS,
+    TONICS,
+    attributes_from_conditioning,
+)
 from m2ugen.weights import save_tensors
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
@@ -144,6 +156,24 @@ class NanoMusicEncoder(nn.Module):
             tokens[:, index, start : start + block.shape[1]] = block
             start += block.shape[1]
         return tokens
+
+    @staticmethod
+    def conditioning(hidden_states: torch.Tensor) -> torch.Tensor:
+        """What the hidden states [batch, num_tokens, dim] say, in the score decoder's terms: those attributes that are
+        more likely right than wrong, as [batch, NUM_SLOTS, SLOT_DIM].
+        """
+        rows = []
+        for tokens in hidden_states.float().cpu().numpy():
+            matrix, start = np.zeros((NUM_SLOTS, SLOT_DIM), dtype=np.float32), 0
+            for index, (name, size) in enumerate(HEADS.items()):
+                odds, slot = tokens[index, start : start + size], SLOT_NAMES.index(name)
+                near = slice(max(int(odds.argmax()) - 1, 0), int(odds.argmax()) + 2)
+                sure = odds[near].sum() if name == "tempo" else odds.max()  # a tempo spreads over its neighbours
+                matrix[slot, 0], matrix[slot, 1 : 1 + size] = 1 - sure, odds
+                start += size
+            matrix[SLOT_NAMES.index("excluded"), 0] = 1
+            rows.append(attributes_from_conditioning(matrix).to_conditioning())
+        return torch.from_numpy(np.stack(rows))
 
 
 class Ear(nn.Module):

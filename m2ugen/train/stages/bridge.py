@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from m2ugen.config import M2UGenConfig
 from m2ugen.data.nano.dialogue import STAGE_MIXES, Dialogue, DialogueSource
 from m2ugen.data.nano.language.prompts import read_descriptions
 from m2ugen.data.nano.recordings import load_recordings
 from m2ugen.data.nano.shards import read_shards
+from m2ugen.data.paper.places import is_nano_material
+from m2ugen.data.paper.selection import Report
+from m2ugen.errors import InputError
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.modeling import M2UGenModel, M2UGenOutput
-from m2ugen.model.prompting import MODALITIES, Turn, encode_answer, encode_prompt
-from m2ugen.score.attributes import attributes_from_conditioning, same_tempo
+from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning, same_tempo
+from m2ugen.train.base import half_precision_of
+from m2ugen.train.collate import collate
+from m2ugen.train.samples import Sampler
 from m2ugen.train.task import BatchSource, Task
 
 BATCH_SIZE = 16
@@ -80,65 +86,91 @@ class DialogueBatches(BatchSource):
         return [dialogues[k * BATCH_SIZE : (k + 1) * BATCH_SIZE] for k in order]
 
     def collate(self, dialogues: Sequence[Dialogue]) -> dict[str, Any]:
-        """Token ids, mask and labels [batch, length], features [batch, tokens, dim] with presence [batch] for each
-        modality that occurs, and the conditioning targets of the rows that make music.
-        """
-        rows, labels = [], []
-        for dialogue in dialogues:
-            turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None)
-            prompt = encode_prompt(self.tokenizer, [turn], self.prompt_format)
-            answer = encode_answer(self.tokenizer, turn, self.prompt_format)
-            rows.append(prompt + answer)
-            labels.append([IGNORED] * len(prompt) + answer)
-        length = max(map(len, rows))
-        batch: dict[str, Any] = {
-            "input_ids": torch.tensor([row + [0] * (length - len(row)) for row in rows]),
-            "attention_mask": torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
-            "labels": torch.tensor([row + [IGNORED] * (length - len(row)) for row in labels]),
-            "kinds": [dialogue.kind for dialogue in dialogues],
-            "features": {},
-            "present": {},
-        }
-        for name in MODALITIES:
-            given = [getattr(dialogue, name) for dialogue in dialogues]
-            if any(features is not None for features in given):
-                blank = np.zeros(self.shapes[name], dtype=np.float32)
-                stacked = np.stack([blank if f is None else np.asarray(f, dtype=np.float32) for f in given])
-                batch["features"][name] = torch.from_numpy(stacked)
-                batch["present"][name] = torch.tensor([f is not None for f in given])
-        batch["audio_rows"] = torch.tensor([d.target is not None for d in dialogues])
-        targets = [d.target for d in dialogues if d.target is not None]
-        batch["targets"] = torch.from_numpy(np.stack(targets)) if targets else None
-        return batch
+        """As m2ugen.train.collate."""
+        return collate(dialogues, self.tokenizer, self.shapes, self.prompt_format)
+
+
+class Exchanges(Protocol):
+    """Batches of exchanges, as BridgeTask takes them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    def answer_tokens(self, vocab_size: int) -> torch.Tensor | None:
+        """Tokens over which training always normalises; None: all."""
 
 
 class BridgeTask(Task):
-    """Trains the parameter groups of ``stage`` ("encoder", "decoder" or "instruct") of a whole model."""
+    """Trains the parameter groups of ``stage`` ("encoder", "decoder" or "instruct") of a whole model.
+
+    The loss is the cross-entropy of the answers plus ``conditioning_weight`` times the mean squared error between the
+    projected [AUD] states and ``target_scale`` times the decoder's text states.
+    """
 
     model: M2UGenModel
+    report: Report | None = None  # on the material that it was given
+    whole_export = False  # whether exports can be loaded by themselves, or are weights of a preset
 
-    def __init__(self, model: M2UGenModel, stage: str, train: DialogueBatches, valid: DialogueBatches) -> None:
+    def __init__(
+        self,
+        model: M2UGenModel,
+        stage: str,
+        train: BatchSource,
+        valid: Exchanges,
+        conditioning_weight: float = CONDITIONING_WEIGHT,
+        sampler: Sampler | None = None,
+    ) -> None:
         self.name, self.model, self.source, self.valid = stage, model, train, valid
-        self.target_scale = model.config.decoder.target_scale if model.config.decoder is not None else 1.0
-        self.candidates = train.answer_tokens(model.language_model.vocab_size)
+        self.conditioning_weight, self.sampler = conditioning_weight, sampler
+        self.candidates = train.answer_tokens(model.language_model.vocab_size)  # type: ignore[attr-defined]
         self._kept: dict[int, torch.Tensor] = {}  # what the untrained lower layers give for a repeated batch
         model.train_only(stage)
+        shape = None if model.config.decoder is None else model.config.decoder.conditioning_shape
+        self._has_slots = shape is not None and tuple(shape) == (NUM_SLOTS, SLOT_DIM)
+        # below the first trained layer nothing changes, unless the [AUD] tokens' input vectors are learnt
+        self._lower_rests = not model.language_model.audio_embeddings.weight.requires_grad
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        labels = batch["labels"]
-        said = labels[(labels != IGNORED) & (labels < self.model.language_model.vocab_size)]
-        others = torch.randint(self.model.language_model.vocab_size, (OTHER_TOKENS,), generator=generator)
-        output = self._forward(batch, torch.cat([self.candidates, said, others]).unique())
+        output = self._forward(batch, self._candidates(batch, generator))
         assert output.cross_entropy is not None  # labels were given
         figures = {"cross_entropy": float(output.cross_entropy.detach())}
         if output.conditioning_error is None:
-            return output.cross_entropy, figures
+            return output.cross_entropy + self._idle_projector(), figures
         figures["conditioning_error"] = float(output.conditioning_error.detach())
-        return output.cross_entropy + CONDITIONING_WEIGHT * output.conditioning_error, figures
+        return output.cross_entropy + self.conditioning_weight * output.conditioning_error, figures
+
+    def _candidates(self, batch: dict[str, Any], generator: torch.Generator) -> torch.Tensor | None:
+        """The tokens among which the next one is sought; see answer_tokens."""
+        if self.candidates is None:
+            return None
+        vocab_size, labels = self.model.language_model.vocab_size, batch["labels"]
+        said = labels[(labels != IGNORED) & (labels < vocab_size)]
+        others = torch.randint(vocab_size, (OTHER_TOKENS,), generator=generator, device=generator.device)
+        return torch.cat([self.candidates.to(labels.device), said, others.to(labels.device)]).unique()
+
+    def _idle_projector(self) -> torch.Tensor | float:
+        """Nothing, through every trained parameter of the projector: a process whose batch makes no music must not
+        leave those of the others waiting for its gradients.
+        """
+        projector = self.model.projector
+        if projector is None or not next(projector.parameters()).requires_grad:
+            return 0.0
+        was_training = projector.training
+        table = self.model.language_model.audio_embeddings.weight
+        states = table.new_zeros(1, *table.shape)
+        projector.eval()  # what it is like is no example for its running statistics
+        nothing = self.model.conditioning(states).sum()
+        projector.train(was_training)
+        return 0.0 * nothing
 
     def _forward(self, batch: dict[str, Any], candidates: torch.Tensor | None = None) -> M2UGenOutput:
+        with half_precision_of(self.model):
+            return self._compute(batch, candidates)
+
+    def _compute(self, batch: dict[str, Any], candidates: torch.Tensor | None) -> M2UGenOutput:
         lower = self._kept.get(batch.get("place", -1))
-        if lower is None:
+        if lower is None and self._lower_rests:
             lower = self.model.language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
             if "place" in batch:
                 self._kept[batch["place"]] = lower
@@ -147,25 +179,51 @@ class BridgeTask(Task):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Held-out loss, and for the conditioning the share of slots that are read as they should be."""
-        losses: list[float] = []
-        correct: dict[str, list[bool]] = {}
+        """Held-out losses, and for nano's conditioning the share of slots that are read as they should be."""
+        from accelerate.utils import send_to_device
+
+        device = self.model.language_model.audio_embeddings.weight.device
+        figures: dict[str, list[float]] = {}
         for index in range(len(self.valid)):
-            batch = self.valid[index]
+            batch = send_to_device(self.valid[index], device)
             output = self._forward(batch)
             assert output.cross_entropy is not None  # labels were given
             loss = float(output.cross_entropy)
+            figures.setdefault("cross_entropy", []).append(loss)
             if output.conditioning_error is not None and output.conditioning is not None:
-                loss += CONDITIONING_WEIGHT * float(output.conditioning_error)
-                guesses = output.conditioning.numpy() / self.target_scale
-                for guess, truth in zip(guesses, batch["targets"].numpy(), strict=True):
-                    for name, hit in slot_hits(guess, truth).items():
-                        correct.setdefault(name, []).append(hit)
-            losses.append(loss)
-        return {"loss": float(np.mean(losses)), **{f"slot_{k}": float(np.mean(v)) for k, v in sorted(correct.items())}}
+                error = float(output.conditioning_error)
+                figures.setdefault("conditioning_error", []).append(error)
+                loss += self.conditioning_weight * error
+                if self._has_slots:
+                    guesses = (output.conditioning.float() / self.model.target_scale).cpu().numpy()
+                    for guess, truth in zip(guesses, batch["targets"].cpu().numpy(), strict=True):
+                        for name, hit in slot_hits(guess, truth).items():
+                            figures.setdefault(f"slot_{name}", []).append(hit)
+            figures.setdefault("loss", []).append(loss)
+        return {name: float(np.mean(values)) for name, values in sorted(figures.items())}
+
+    def shards(self) -> Sequence[nn.Module]:
+        """The frozen matrices one by one, since the gated adapters reach into the attention's; adapters; projector."""
+        llama = self.model.language_model.llama
+        frozen = [
+            module
+            for module in llama.model.layers.modules()
+            if isinstance(module, nn.Linear) and not any(parameter.requires_grad for parameter in module.parameters())
+        ]
+        tied = llama.lm_head.weight is llama.model.embed_tokens.weight  # one weight cannot be in two units
+        ends = [] if tied else [llama.model.embed_tokens, llama.lm_head]
+        projector = [] if self.model.projector is None else [self.model.projector]
+        return [*frozen, *ends, *self.model.adapters.values(), *projector]
+
+    def sample(self, folder: Path) -> None:
+        if self.sampler is not None:
+            with half_precision_of(self.model):
+                self.sampler(self.model, folder)
 
     def export(self, folder: Path) -> None:
         self.model.save_trained(folder)
+        if self.whole_export:
+            self.model.config.save_pretrained(folder)
 
 
 def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
@@ -181,12 +239,18 @@ def slot_hits(guess: np.ndarray, truth: np.ndarray) -> dict[str, bool]:
 
 
 def load_material(
-    preset: str, data: Path, init: Path | None, seed: int, mix: Mapping[str, float], corpora: Path | None
+    preset: str,
+    data: Path,
+    init: Path | None,
+    seed: int,
+    mix: Mapping[str, float],
+    corpora: Path | None,
+    mosaics: float = 0.0,
 ) -> tuple[M2UGenModel, DialogueBatches, DialogueBatches]:
     """The model to train and its dialogues for training and validation; ``mix`` maps kinds of exchange to shares.
 
-    ``corpora`` names the folder with people's descriptions (None: none are used). Raises InputError where material is
-    missing.
+    ``corpora`` names the folder with people's descriptions (None: none are used), ``mosaics`` is the share of training
+    recordings that are put together from several. Raises InputError where material is missing.
     """
     model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
     descriptions = [] if corpora is None else read_descriptions(corpora)
@@ -194,34 +258,47 @@ def load_material(
     encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
     shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
     layout, found = model.config.prompt_format, []
-    for split, texts, batches in (
-        ("train", descriptions[cut:], EPOCH_BATCHES),
-        ("valid", descriptions[:cut], VALID_BATCHES),
+    for split, texts, batches, number, joined in (
+        ("train", descriptions[cut:], EPOCH_BATCHES, seed, mosaics),
+        ("valid", descriptions[:cut], VALID_BATCHES, seed + 1, 0.0),
     ):
         pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
         recordings = load_recordings(data / "recordings", split)
-        source = DialogueSource(recordings, pieces, texts, mix, seed if split == "train" else seed + 1)
+        source = DialogueSource(recordings, pieces, texts, mix, number, joined)
         found.append(DialogueBatches(source, model.tokenizer, shapes, batches, prompt_format=layout))
     return model, found[0], found[1]
 
 
 def build(
     preset: str,
-    data: Path,
+    data: Path | Sequence[str | Path],
     init: Path | None,
     seed: int,
     groups: str,
     corpora: Path | None = None,
     repeated_batches: int | None = None,
+    mosaics: float = 0.0,
+    material: Mapping[str, Any] | None = None,
     **mix: float,
 ) -> BridgeTask:
     """The task of one stage. ``groups`` names it, ``corpora`` the folder with people's descriptions (optional).
 
+    ``data`` is what `m2ugen data nano` wrote, or places with sets, shards or songs, to which ``material`` applies (see
+    m2ugen.train.stages.material.build).
+
     With ``repeated_batches`` every epoch has that many batches, and all epochs the same: what the layers below the
-    trained ones compute is then kept, which saves two fifths of the time. ``mix`` overrules shares of
-    m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
+    trained ones compute is then kept, which saves two fifths of the time. ``mosaics`` as in load_material; ``mix``
+    overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
     """
-    model, train, valid = load_material(preset, data, init, seed, {**STAGE_MIXES[groups], **mix}, corpora)
+    places = [data] if isinstance(data, str | Path) else list(data)
+    if not any(is_nano_material(place) for place in places):
+        from m2ugen.train.stages.material import build as build_from_material
+
+        return build_from_material(preset, places, init, seed, groups, **(material or {}))
+    if len(places) > 1:
+        raise InputError("nano's own material comes alone: give one --data, or sets and songs only")
+    shares = {**STAGE_MIXES[groups], **mix}
+    model, train, valid = load_material(preset, Path(places[0]), init, seed, shares, corpora, mosaics)
     if repeated_batches is not None:
         train.batches, train.repeat = repeated_batches, True
     return BridgeTask(model, groups, train, valid)

@@ -17,7 +17,7 @@ demo: setup
 	.venv/bin/m2ugen demo
 
 test: setup
-	.venv/bin/python -m pytest -m "not slow and not network" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not network" $(PYTEST_ARGS)
 
 test-all: setup
 	.venv/bin/python -m pytest $(PYTEST_ARGS)

@@ -22,6 +22,8 @@ FIRST_GUESS = 5.0  # seconds that a request takes, before any was seen
 MEMORY = 0.9  # of the running mean of how long a request takes
 RETRY_AFTER = (1, 300)  # seconds, least and most
 BACKOFF = (0.5, 30.0)  # seconds before a worker is started again, first and most
+# Seconds until a task is cancelled again: Python 3.11's wait_for forgets a cancellation that comes with its result.
+CANCEL_AGAIN = 0.2
 LOST = "the process that worked on this request ended unexpectedly; send it again"
 
 
@@ -66,9 +68,10 @@ class Engine:
 
     async def close(self) -> None:
         """Stop everything and delete all results; what is unfinished fails."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while open_tasks := [task for task in self._tasks if not task.done()]:
+            for task in open_tasks:
+                task.cancel()
+            await asyncio.wait(open_tasks, timeout=CANCEL_AGAIN)
         for job in self.store.unfinished():
             job.finish("failed", error=("shutdown", "the server was stopped"))
         self.release()

@@ -92,7 +92,8 @@ class WorkerProcess:
         deadline = loop.time() + timeout
         while True:
             try:
-                event = await asyncio.wait_for(self._events.get(), max(deadline - loop.time(), 0.001))
+                async with asyncio.timeout(max(deadline - loop.time(), 0.001)):
+                    event = await self._events.get()
             except TimeoutError:
                 self.stop()
                 raise

@@ -160,10 +160,11 @@ def _timestamps(file: BinaryIO, name: str, max_seconds: float) -> np.ndarray:
     times: list[float] = []
     with _open(file, name) as container:
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise InputError(f"the pictures of {name} are in a form that cannot be read; is the file complete?")
         if stream.width and stream.height and stream.width * stream.height > MAX_PIXELS:
             raise InputError(f"{name} has pictures of {stream.width} x {stream.height} pixels; scale it down")
-        stream.thread_type = "AUTO"
-        for frame in _pictures(container, stream):
+        for frame in _pictures(container, stream):  # on one thread: a threaded decoder that is left early can hang
             time = _time(frame, times)
             if not times or time > times[-1]:
                 times.append(time)

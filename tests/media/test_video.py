@@ -79,6 +79,17 @@ def test_truncated_video_counts_as_far_as_it_goes(tmp_path: Path) -> None:
     assert len(frames) == 4 and 1.0 < frames.duration < 3.0
 
 
+def test_a_stream_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    content = clip(tmp_path / "a.mp4", list(range(0, 500, 50))).read_bytes()
+    refused = 0
+    for length in range(len(content) // 2, len(content), 7):  # somewhere the stream is named and not described
+        try:
+            load_video(content[:length], num_frames=3)
+        except InputError:
+            refused += 1
+    assert refused
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_damaged_videos_load_or_are_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -29,8 +29,10 @@ TOKENS = 16  # of text
 STUB = {"vocab_size": 32, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
 
 
-def published_shape() -> Any:
-    """transformers' model in the sizes of facebook/musicgen-small."""
+def published_shape(text_encoder: dict[str, int] | None = None) -> Any:
+    """transformers' model in the sizes of facebook/musicgen-small, with random weights; ``text_encoder`` are T5's sizes
+    (None: a stub).
+    """
     from transformers import EncodecConfig, MusicgenConfig, MusicgenDecoderConfig, T5Config
     from transformers import MusicgenForConditionalGeneration as Model
 
@@ -44,7 +46,7 @@ def published_shape() -> Any:
         use_causal_conv=False,
         use_conv_shortcut=False,
     )
-    text = T5Config(d_model=768, **STUB)
+    text = T5Config(d_model=768, **(text_encoder or STUB))
     model = Model(MusicgenConfig(text_encoder=text, audio_encoder=audio, decoder=MusicgenDecoderConfig()))
     for parameter in model.decoder.parameters():  # larger than a new model's, so that its choices are no ties
         parameter.data.mul_(2)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from musicgen import published_shape
 
 from m2ugen.config import M2UGenConfig
 from m2ugen.convert.writer import Entry, write_safetensors, write_shards
@@ -28,6 +29,7 @@ from m2ugen.pipeline import M2UGen
 
 GB = 1e9
 TYPE = torch.bfloat16
+T5_BASE = {"d_ff": 3072, "num_layers": 12, "num_heads": 12}
 
 
 def random_entry(name: str, shape: torch.Size, dtype: torch.dtype) -> Entry:
@@ -63,7 +65,8 @@ def write_model(folder: Path) -> int:
     write_safetensors(folder / BRIDGE, [random_entry(name, tensor.shape, TYPE) for name, tensor in bridge.items()])
     config.save_pretrained(folder)
     ViTModel(ViTConfig()).save_pretrained(folder / "vit")
-    write_musicgen(folder / "musicgen")
+    published_shape(T5_BASE).save_pretrained(folder / "musicgen")
+    letters_tokenizer().save_pretrained(folder / "musicgen")
     return sum(parameter.numel() for parameter in llama.parameters())
 
 
@@ -79,28 +82,6 @@ def letters_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
     )
-
-
-def write_musicgen(folder: Path) -> None:
-    """MusicGen small, EnCodec and T5 base in their published sizes, with random weights."""
-    from transformers import EncodecConfig, MusicgenConfig, MusicgenDecoderConfig, T5Config
-    from transformers import MusicgenForConditionalGeneration as Model
-
-    audio = EncodecConfig(
-        sampling_rate=32_000,
-        target_bandwidths=[2.2],
-        upsampling_ratios=[8, 5, 4, 4],
-        codebook_size=2048,
-        codebook_dim=128,
-        num_filters=64,
-        use_causal_conv=False,
-        use_conv_shortcut=False,
-    )
-    text = T5Config(d_model=768, d_ff=3072, num_layers=12, num_heads=12)
-    Model(MusicgenConfig(text_encoder=text, audio_encoder=audio, decoder=MusicgenDecoderConfig())).save_pretrained(
-        folder
-    )
-    letters_tokenizer().save_pretrained(folder)
 
 
 def peak() -> float:

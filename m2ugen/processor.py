@@ -70,14 +70,17 @@ class FeatureCache:
     folder: Path = field(default_factory=lambda: cache_folder() / f"features-{CACHE_VERSION}")
     max_entries: int = CACHE_ENTRIES
 
+    def path(self, key: str) -> Path:
+        """The file of ``key``."""
+        return self.folder / f"{key}.safetensors"
+
     def get(self, key: str) -> torch.Tensor | None:
         """The features stored under ``key``, or None."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        path = self.folder / f"{key}.safetensors"
         try:
-            features: torch.Tensor = load_file(path)["features"]
+            features: torch.Tensor = load_file(self.path(key))["features"]
         except (OSError, SafetensorError, KeyError):
             return None
         return features
@@ -94,7 +97,7 @@ class FeatureCache:
             temporary = Path(name)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            os.replace(temporary, self.folder / f"{key}.safetensors")
+            os.replace(temporary, self.path(key))
             self._prune()
         except OSError:  # a full or read-only disk: the features are simply not kept
             if temporary is not None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from m2ugen.model.language_model import KeyValue, LanguageModel
+from m2ugen.model.language_model import KeyValue, LanguageModel, attend_adapter
 from m2ugen.model.lora import TunedLinear
 
 Apply = Callable[[torch.Tensor], torch.Tensor]
@@ -91,10 +91,7 @@ def _attend(
     keys, values = kept.update(key, value)
     heard, _ = sdpa_attention_forward(attention, query, keys, values, mask, scaling=attention.scaling)
     if layer.adapter is not None and layer.opening is not None:
-        adapter_keys, adapter_values = layer.adapter
-        extra = adapter_values
-        if extra.shape[2] > 1:  # a softmax over a single key is 1
-            extra = F.scaled_dot_product_attention(query, adapter_keys, adapter_values, scale=attention.scaling)
+        extra = attend_adapter(query, *layer.adapter, attention.scaling)
         heard = heard + layer.opening * extra.transpose(1, 2)
     return layer.output(heard.flatten(2))
 

@@ -33,6 +33,17 @@ NORMS = ("input_layernorm", "post_attention_layernorm")
 KeyValue = tuple[torch.Tensor, torch.Tensor]  # each [batch or 1, heads, num_queries, head_dim]
 
 
+def attend_adapter(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """What ``query`` [batch, heads, length, head_dim] hears of an adapter's ``keys`` and ``values`` [batch, heads,
+    num_queries, head_dim]; of a single one the same for every place, so its length is 1.
+    """
+    if values.shape[2] == 1:  # a softmax over a single key is 1
+        return values
+    return F.scaled_dot_product_attention(query, keys, values, scale=scaling)
+
+
 def gated_attention(
     module: nn.Module,
     query: torch.Tensor,  # [batch, heads, length, head_dim]
@@ -48,10 +59,8 @@ def gated_attention(
     output, weights = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     if adapter is None:
         return output, weights  # output: [batch, length, heads, head_dim]
-    heard = adapter[1].to(query.dtype)
-    if heard.shape[2] > 1:  # a softmax over a single key is 1
-        adapter_key, adapter_value = (part.to(query.dtype).expand(query.shape[0], -1, -1, -1) for part in adapter)
-        heard = F.scaled_dot_product_attention(query, adapter_key, adapter_value, scale=kwargs.get("scaling"))
+    keys, values = (part.to(query.dtype).expand(query.shape[0], -1, -1, -1) for part in adapter)
+    heard = attend_adapter(query, keys, values, kwargs.get("scaling"))
     gate = torch.tanh(module.get_parameter("gate")).to(output.dtype)[:, None]  # [heads, 1]
     return output + gate * heard.transpose(1, 2), weights
 

@@ -104,7 +104,7 @@ class Directions:
         if self.bars:
             plan = replace(plan, sections=tuple(self._harmonised(section, plan) for section in plan.sections))
             if plan.ending and (home := self._home(plan)) is not None:
-                plan = _with_last_bar(plan, home)
+                plan = plan.closed_on(home)
         bar = plan.bar_ticks * plan.seconds_per_tick
         surplus = plan.bars - int(duration / bar + 1e-6)
         if surplus >= plan.bars:
@@ -166,12 +166,6 @@ def _key_of(bars: Sequence[Bar]) -> tuple[int, str]:
     return key_of_weights(weights) if chords else (0, "major")
 
 
-def _with_last_bar(plan: Plan, chord: Chord) -> Plan:
-    slots, last = CHORDS_PER_BAR[plan.metre], plan.sections[-1]
-    closed = replace(last, chords=last.chords[:-slots] + (chord,) * slots)
-    return replace(plan, sections=(*plan.sections[:-1], closed))
-
-
 def _shortened(plan: Plan, bars: int) -> Plan:
     """The plan without ``bars`` bars before its last one."""
     slots, sections = CHORDS_PER_BAR[plan.metre], list(plan.sections)
@@ -182,5 +176,4 @@ def _shortened(plan: Plan, bars: int) -> Plan:
             left = last.bars - bars
             sections.append(replace(last, bars=left, chords=last.chords[: left * slots]))
         bars -= last.bars
-    last = sections[-1]
-    return replace(plan, sections=(*sections[:-1], replace(last, chords=last.chords[:-slots] + closing)))
+    return replace(plan, sections=tuple(sections)).closed_on(*closing)

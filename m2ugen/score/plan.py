@@ -149,6 +149,13 @@ class Plan:
             f"{ENERGIES[self.energy]} energy; {players}; form {form}"
         )
 
+    def closed_on(self, *chords: Chord | None) -> Plan:
+        """This plan with ``chords``, one or as many as a bar takes, through its last bar."""
+        slots, last = CHORDS_PER_BAR[self.metre], self.sections[-1]
+        bar = chords if len(chords) == slots else chords * slots
+        closing = replace(last, chords=last.chords[:-slots] + bar)
+        return replace(self, sections=(*self.sections[:-1], closing))
+
     def replace(self, **changes: Any) -> Plan:
         """A changed copy; raises InputError where the change makes the plan invalid."""
         return replace(self, **changes).validated()

@@ -32,10 +32,6 @@ class Keys:
 class FeatureStore(FeatureCache):
     """Features that training comes back to every epoch: none is dropped, and a full disk is an error."""
 
-    def path(self, key: str) -> Path:
-        """The file of ``key``."""
-        return self.folder / f"{key}.safetensors"
-
     def has(self, key: str) -> bool:
         """Whether features are stored under ``key``."""
         return self.path(key).is_file()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ VISION_NAMES = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
+VISION_HEADS = ("pooler.", "classifier.")  # in published files; the hidden states do not pass them
 
 
 def read_config(folder: Path, config_class: type[Config]) -> Config:
@@ -86,14 +87,51 @@ def read_state(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
-def vision_state(state: Mapping[str, torch.Tensor], prefix: str, unused: Iterable[str]) -> dict[str, torch.Tensor]:
-    """``state`` of a published ViT or ViViT, without ``prefix`` and what begins with one of ``unused``, under
-    transformers' current names (which pass as they are).
+class VisionEncoder(nn.Module):
+    """What ViT and ViViT share: patches and the class token as hidden states [batch, num_tokens, dim].
+
+    ``model`` is transformers' without its pooler, ``processor`` brings pictures into the form it was trained on.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.processor = processor
+        self.num_tokens: int = model.embeddings.position_embeddings.shape[1]
+        self.dim: int = model.config.hidden_size
+        self.register_buffer("settings", settings_tensor(**processor.to_dict()))
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """``pixel_values`` as ``prepare`` gives them, batched → [batch, num_tokens, dim]."""
+        hidden_states: torch.Tensor = self.model(pixel_values).last_hidden_state
+        return hidden_states
+
+
+def load_vision_model(folder: Path, model_class: Any) -> Any:
+    """The ViT or ViViT in ``folder``, without its pooler. Raises MissingWeights, InputError."""
+    config = read_config(folder, model_class.config_class)
+    with torch.device("meta"):
+        model = model_class(config, add_pooling_layer=False)
+    load_state(model, vision_state(read_state(folder), f"{config.model_type}."), folder)
+    return model
+
+
+def check_picture_size(folder: Path, given: Any, taken: Any) -> None:
+    """Raises InputError unless the preprocessor in ``folder`` brings pictures to the size that the model takes."""
+    if given != taken:
+        raise InputError(f"{folder / PREPROCESSOR} brings pictures to {given}, but the model takes {taken}")
+
+
+def vision_state(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """``state`` of a published ViT or ViViT, without ``prefix`` and its heads, under transformers' current names (which
+    pass as they are).
     """
     renamed = {}
     for name, tensor in state.items():
         name = name.removeprefix(prefix)
-        if name.startswith(tuple(unused)):
+        if name.startswith(VISION_HEADS):
             continue
         for old, new in VISION_NAMES.items():
             name = name.replace(old, new)

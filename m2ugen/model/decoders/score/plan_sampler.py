@@ -86,8 +86,4 @@ def lengthened(plan: Plan, bars: int) -> Plan:
 
 def with_cadence(plan: Plan) -> Plan:
     """The plan with the tonic chord through its last bar."""
-    tonic = Chord(0, "maj" if plan.mode == "major" else "min")
-    last = plan.sections[-1]
-    slots = CHORDS_PER_BAR[plan.metre]
-    chords = last.chords[:-slots] + (tonic,) * slots
-    return replace(plan, sections=(*plan.sections[:-1], replace(last, chords=chords)))
+    return plan.closed_on(Chord(0, "maj" if plan.mode == "major" else "min"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m2ugen.edit import add, effects, infill, restyle, separate, signal
 from m2ugen.edit.command import EditCommand, parse_phrase
-from m2ugen.edit.instructions import read_instruction
+from m2ugen.edit.instructions import read_instruction, says_amount
 from m2ugen.edit.source import EditContext, EditSource, Handler
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, Player, Progress
@@ -34,10 +34,12 @@ def find_command(instruction: str, reply: str = "") -> EditCommand | None:
     """The command of the model's ``reply`` if it begins with a canonical phrase, else what the rules read, else None.
 
     Where the rules read the instruction too and come to another operation, other targets or the other direction, they
-    win: a small model may write "115 %" for "slower".
+    win: a small model may write "115 %" for "slower". So they do where the instruction itself says how much.
     """
     said, read = parse_phrase(reply), read_instruction(instruction)
-    return read if said is None or (read is not None and not _agree(said, read)) else said
+    if said is None or read is None:
+        return said or read
+    return said if _agree(said, read) and not says_amount(instruction) else read
 
 
 def resolve(instruction: str, reply: str = "") -> EditCommand:

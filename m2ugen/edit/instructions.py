@@ -62,6 +62,12 @@ def read_instruction(text: str) -> EditCommand | None:
     return None
 
 
+def says_amount(text: str) -> bool:
+    """Whether an instruction says how much: in a number, an interval, or as half or double."""
+    words = [*(word for word in _NUMBERS if len(word) > 2), *_INTERVALS, "half", "halve", "double", "twice"]
+    return re.search(rf"\d|\b({'|'.join(words)})s?\b", text.lower()) is not None
+
+
 def _infill(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
     bars = re.search(_BARS, text)
     other_edit = re.search(_SWAP, plain) or re.search(r"\b(add|include|insert|put in|layer|instrument)\b", plain)

@@ -195,10 +195,13 @@ def _replayed(command: EditCommand, source: EditSource, context: EditContext) ->
     analysis = source.analysis
     target = context.target or Attributes()
     genre = command.targets[0] if command.operation == "genre" else target.genre or "pop"
-    band = BANDS[genre] if command.operation == "genre" or not target.instruments else target.instruments
+    band = BANDS[genre] if command.operation == "genre" else target.instruments
+    pitched = tuple(name for name in band if name != "drums")
+    if not pitched:  # what was heard cannot play a tune
+        band, pitched = BANDS[genre], tuple(name for name in BANDS[genre] if name != "drums")
     if target.drums is False:
-        band = tuple(name for name in band if name != "drums")
-    lead: str | None = target.lead if target.lead in band else band[0]
+        band = pitched
+    lead: str | None = target.lead if target.lead in pitched else pitched[0]
     # What the language model expects may already hold the change; making it twice does no harm.
     before = Attributes(mode=analysis.mode, instruments=band, lead=lead, energy=target.energy)
     asked = edited_attributes(before, command)

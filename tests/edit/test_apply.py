@@ -13,7 +13,7 @@ from m2ugen.edit.signal import stretch
 from m2ugen.edit.source import EditSource
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
+from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan, Section
 
@@ -204,6 +204,13 @@ def test_new_arrangements_keep_the_melody(composed: Music, command: EditCommand)
         assert after.plan.mode == "minor" and after.plan.energy == 1
     else:
         assert after.plan.energy == 3
+
+
+@pytest.mark.parametrize("operation", [EditCommand("mode", ("minor",)), EditCommand("energy", (), 1.0)])
+def test_a_recording_of_drums_alone_gets_a_band(recording: Music, operation: EditCommand) -> None:
+    drums = Attributes(genre="rock", instruments=("drums",), lead="drums")
+    after = apply_edit(operation, heard(recording), SimplePlayer(), drums)
+    assert after.plan is not None and after.plan.parts[0] == Part("melody", "electric guitar")
 
 
 def test_recordings_can_be_played_anew(recording: Music) -> None:

@@ -110,6 +110,21 @@ def test_the_reply_counts_before_the_rules() -> None:
 
 
 @pytest.mark.parametrize(
+    ("instruction", "reply", "amount"),
+    [
+        ("slow it down by 20 %", "Changing the tempo to 60 %.", 80.0),
+        ("make it 9 dB quieter", "Changing the volume by -1 dB.", -9.0),
+        ("twice as fast", "Changing the tempo to 125 %.", 200.0),
+        ("transpose it up a fifth", "Transposing by +2 semitones.", 7.0),
+        ("make it a bit slower", "Changing the tempo to 85 %.", 85.0),  # how much is for the model to say
+        ("make it slower", "Changing the tempo to 115 %.", 80.0),  # the direction is not
+    ],
+)
+def test_an_amount_that_is_asked_for_is_kept(instruction: str, reply: str, amount: float) -> None:
+    assert resolve(instruction, reply).amount == amount
+
+
+@pytest.mark.parametrize(
     ("operation", "targets", "amount"),
     [
         ("paint", (), None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,9 +38,15 @@ class ComponentConfig(PreTrainedConfig):
 
 
 class EncoderConfig(ComponentConfig):
-    """An encoder gives hidden states [batch, num_tokens, dim]."""
+    """An encoder gives hidden states [batch, num_tokens, dim].
+
+    ``told`` says that what they contain is also told to the language model in words, in front of the user's: only for
+    encoders that name what they find.
+    """
 
     model_type = "m2ugen_encoder"
+
+    told: bool = False
 
     num_tokens: int = 1
     dim: int = 1
@@ -180,6 +187,15 @@ class M2UGenConfig(PreTrainedConfig):
         return cls(**_read_preset(name))
 
 
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the entries of ``above``; mappings in both are merged in the same way."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
 def preset_names() -> list[str]:
     """Names that ``M2UGenConfig.from_preset`` takes."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
@@ -192,13 +208,4 @@ def _read_preset(name: str) -> dict[str, Any]:
         raise InputError(f"there is no preset {name!r}; presets are: {', '.join(preset_names())}")
     settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = settings.pop("base", None)
-    return settings if base is None else _merged(_read_preset(base), settings)
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``below`` with the entries of ``above``; dictionaries in both are merged in the same way."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+    return settings if base is None else merged(_read_preset(base), settings)

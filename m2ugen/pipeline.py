@@ -20,7 +20,7 @@ from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, Player, Progress
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
-from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
+from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
 from m2ugen.model.soundtrack import follow_clip
 from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
@@ -41,13 +41,13 @@ MAX_TURNS = 6  # earlier turns that the language model is shown
 class Understanding:
     """What the language model made of a request: its words and, when music is to follow, the conditioning.
 
-    ``conditioning`` is [1, N, D], or None when the answer is words alone; ``request`` are the user's words. ``tokens``
-    counts those of the prompt and those that were written.
+    ``conditioning`` is [1, N, D], or None when the answer is words alone; ``turn`` is the user's, with what was found
+    in the attachments. ``tokens`` counts those of the prompt and those that were written.
     """
 
     text: str
     conditioning: torch.Tensor | None
-    request: str
+    turn: Turn
     tokens: tuple[int, int] = (0, 0)
 
 
@@ -201,9 +201,14 @@ class M2UGen:
         not understand.
         """
         model, tokenizer = self.model, self.processor.tokenizer
-        features, present = joined([self.processor.encode(loaded) for _, loaded in conversations])
+        encoded = [self.processor.encode(loaded) for _, loaded in conversations]
+        features, present = joined(encoded)
         layout = model.config.prompt_format
-        prompts = [encode_prompt(tokenizer, turns, layout) for turns, _ in conversations]
+        told = [findings(self.processor.describers, hidden) for hidden in encoded]
+        asked = [replace(turns[-1], found=found) for (turns, _), found in zip(conversations, told)]
+        prompts = [
+            encode_prompt(tokenizer, [*turns[:-1], last], layout) for (turns, _), last in zip(conversations, asked)
+        ]
         ends = StopText(tokenizer, FORMATS[layout].stop_strings)
         streams = [
             TextStream(self.processor.decode, partial(on_text, row), ends.strings)
@@ -228,10 +233,10 @@ class M2UGen:
             Understanding(
                 ends.cut(self.processor.decode(tokens)),
                 next(conditioning) if has_audio else None,
-                turns[-1].user,
+                last,
                 (len(prompt), len(tokens)),
             )
-            for tokens, has_audio, prompt, (turns, _) in zip(written.tokens, written.has_audio, prompts, conversations)
+            for tokens, has_audio, prompt, last in zip(written.tokens, written.has_audio, prompts, asked)
         ]
 
     def carry_out(
@@ -257,7 +262,7 @@ class M2UGen:
         start = time.perf_counter() if start is None else start
         if edit == "always" or (edit == "auto" and loaded.music is not None and self.model.decoder is not None):
             must = edit == "always" and isinstance(self.model.decoder, Player)
-            command = (resolve if must else find_command)(understood.request, understood.text)
+            command = (resolve if must else find_command)(understood.turn.user, understood.text)
             if command is not None or edit == "always":
                 return self._edit(command, understood, loaded, seed, start, progress)
         if understood.conditioning is None:
@@ -291,7 +296,7 @@ class M2UGen:
         if source == "caption":
             return torch.as_tensor(decoder.encode_text([understood.text]))
         if source == "refined" and hasattr(decoder, "refine"):
-            return torch.as_tensor(decoder.refine(state, understood.text, understood.request))
+            return torch.as_tensor(decoder.refine(state, understood.text, understood.turn.user))
         if source not in ("projected", "refined"):
             raise InputError(f"conditioning must be 'refined', 'projected' or 'caption', not {source!r}")
         return state
@@ -381,7 +386,7 @@ class Chat:
         understood = self.model._understand(turns, loaded, sampling, self.seed)
         reply = self.model.carry_out(understood, loaded, self.seed, "auto", duration, start, progress)
         made = reply.audio is not None
-        self.turns.append(replace(turn, reply=understood.text, makes_music=made))
+        self.turns.append(replace(understood.turn, reply=understood.text, makes_music=made))
         if made:
             self.last_music, self._attached_music = reply, reply
             self.seed = (self.seed + 1) % MAX_SEED

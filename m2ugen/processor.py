@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,12 @@ import torch
 
 from m2ugen.errors import InputError, MissingWeights
 from m2ugen.media.audio import Audio, load_audio
+from m2ugen.media.files import atomic_output
 from m2ugen.media.image import load_image
 from m2ugen.media.video import Frames, load_clip
-from m2ugen.model.encoders.base import Encoder
-from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Turn, encode_prompt
+from m2ugen.model.encoders.base import Describing, Encoder
+from m2ugen.model.prompting import AUDIO_TOKENS, MODALITIES, Describe, Turn, encode_prompt, findings
+from m2ugen.model.registry import describers
 from m2ugen.reply import Reply
 from m2ugen.weights import cache_folder, model_folder
 from m2ugen.weights.tokenizer import load_tokenizer
@@ -90,18 +91,11 @@ class FeatureCache:
         from safetensors.torch import save
 
         data = save({"features": features.detach().to("cpu").contiguous()})
-        temporary = None
-        try:
+        with suppress(OSError, InputError):  # a full or read-only disk: the features are simply not kept
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(temporary, self.path(key))
+            with atomic_output(self.path(key), (".safetensors",)) as temporary:
+                temporary.write_bytes(data)
             self._prune()
-        except OSError:  # a full or read-only disk: the features are simply not kept
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def _prune(self) -> None:
         entries = list(self.folder.glob("*.safetensors"))
@@ -117,7 +111,8 @@ class M2UGenProcessor:
     ``encoders`` maps "music", "image" and "video" to encoders. A music encoder's ``prepare`` receives float32
     [samples], mono, at its ``sample_rate`` (Hz); an image encoder's a PIL image in RGB; a video encoder's Frames,
     ``num_frames`` of them, evenly spaced (fewer when the video has no more). ``prompt_format`` is the layout of
-    conversations, as in M2UGenConfig.
+    conversations, as in M2UGenConfig. ``describers`` put hidden states of encoders that are told in words (see
+    m2ugen.model.registry.describers).
     """
 
     def __init__(
@@ -126,6 +121,7 @@ class M2UGenProcessor:
         encoders: Mapping[str, Encoder] | None = None,
         cache: FeatureCache | None = None,
         prompt_format: str = "chatml",
+        describers: Mapping[str, Describe] | None = None,
     ) -> None:
         missing = [token for token in AUDIO_TOKENS if token not in tokenizer.get_vocab()]
         if missing:
@@ -136,6 +132,7 @@ class M2UGenProcessor:
         self.encoders = dict(encoders or {})
         self.cache = cache
         self.prompt_format = prompt_format
+        self.describers = dict(describers or {})
         self._fingerprints: dict[str, str] = {}
 
     @classmethod
@@ -150,7 +147,8 @@ class M2UGenProcessor:
             name: held[name] if held is not None else getattr(model, f"{name}_encoder")
             for name in model.config.modalities
         }
-        return cls(tokenizer, encoders, cache if cache is not None else FeatureCache(), model.config.prompt_format)
+        cache = cache if cache is not None else FeatureCache()
+        return cls(tokenizer, encoders, cache, model.config.prompt_format, describers(model.config))
 
     @classmethod
     def from_pretrained(
@@ -167,7 +165,10 @@ class M2UGenProcessor:
             raise InputError(f"{path} is damaged; save the processor again") from error
         if version != PROCESSOR_VERSION:
             raise InputError(f"{path} has version {version}; this release reads version {PROCESSOR_VERSION}")
-        return cls(load_tokenizer(Path(folder)), encoders, cache, settings.get("prompt_format", "chatml"))
+        layout, told = settings.get("prompt_format", "chatml"), settings.get("told", [])
+        able = {name: encoder for name, encoder in (encoders or {}).items() if isinstance(encoder, Describing)}
+        describe = {name: able[name].describe for name in told if name in able}
+        return cls(load_tokenizer(Path(folder)), encoders, cache, layout, describe)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the tokenizer and the processor's version into ``folder``; encoders are saved with the model."""
@@ -178,6 +179,7 @@ class M2UGenProcessor:
             "version": PROCESSOR_VERSION,
             "modalities": sorted(self.encoders),
             "prompt_format": self.prompt_format,
+            "told": sorted(self.describers),
         }
         (folder / CONFIG_NAME).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return folder
@@ -254,12 +256,14 @@ class M2UGenProcessor:
         conversation as Turns. Raises InputError.
         """
         loaded = self.load(music, image, video)
+        found = findings(self.describers, self.encode(loaded)) if self.describers else ()
         if isinstance(text, str):
-            conversations = [[Turn(text, loaded.attached)]]
+            conversations = [[Turn(text, loaded.attached, found=found)]]
         elif text and all(isinstance(turn, Turn) for turn in text):
-            conversations = [[turn for turn in text if isinstance(turn, Turn)]]
+            turns = [turn for turn in text if isinstance(turn, Turn)]
+            conversations = [[*turns[:-1], replace(turns[-1], found=found)]]
         elif text and all(isinstance(words, str) for words in text):
-            conversations = [[Turn(str(words), loaded.attached)] for words in text]
+            conversations = [[Turn(str(words), loaded.attached, found=found)] for words in text]
         else:
             raise InputError("text must be a string, a list of strings or a list of turns, and not empty")
         prompts = [encode_prompt(self.tokenizer, turns, self.prompt_format) for turns in conversations]

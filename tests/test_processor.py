@@ -72,6 +72,23 @@ def test_all_modalities_together(processor: M2UGenProcessor) -> None:
     assert processor.encoders["video"].last.array[:, 0, 0, 0].tolist() == [2, 7, 12, 17]  # type: ignore[attr-defined]
 
 
+class TellingEncoder(TinyEncoder):
+    def describe(self, hidden_states: np.ndarray) -> str:
+        return f"{len(hidden_states)} token"
+
+
+def test_what_an_encoder_finds_is_told_in_words(tmp_path: Path) -> None:
+    music = TellingEncoder()
+    encoders = {"music": music, "image": TinyEncoder()}
+    processor = M2UGenProcessor(tokenizer(), encoders, describers={"music": music.describe})
+    processor.save_pretrained(tmp_path)
+    for each in (processor, M2UGenProcessor.from_pretrained(tmp_path, encoders)):
+        turns = [Turn("Hello", reply="Hi"), Turn("What is this?", ("music", "image"))]
+        inputs = each(turns, music=MUSIC, image=PICTURE)
+        text = each.tokenizer.decode(inputs["input_ids"][0])
+        assert "user\n<music: 1 token> <image> What is this?" in text
+
+
 def test_batches_are_padded_on_the_left_and_conversations_are_one_prompt(processor: M2UGenProcessor) -> None:
     inputs = processor(["Hi", "A longer question"])
     assert inputs["attention_mask"][0, 0] == 0 and (inputs["attention_mask"][:, -1] == 1).all()

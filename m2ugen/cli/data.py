@@ -99,13 +99,13 @@ def nano(
 
 BUILD_EXAMPLES = """Examples:
 
-m2ugen data build mucaps --input songs --output mucaps
+m2ugen data build mucaps songs --output mucaps
 
-m2ugen data build muimage --input pictures-and-songs --output muimage --captioner paper --workers 2
+m2ugen data build muimage pictures-and-songs --output muimage --captioner paper --workers 2
 
-m2ugen data build muedit --input songs --output muedit --writer http://localhost:8000/v1 --writer-model mpt-7b-chat
+m2ugen data build muedit songs --output muedit --writer http://localhost:8000/v1 --writer-model mpt-7b-chat
 
-m2ugen data build mucaps --input audioset.csv --media downloads --output mucaps --runner ray
+m2ugen data build mucaps audioset.csv --media downloads --output mucaps --runner ray
 
 The same command continues a build that was stopped."""
 
@@ -113,9 +113,7 @@ The same command continues a build that was stopped."""
 @app.command("build", epilog=BUILD_EXAMPLES)
 def build(
     name: Annotated[DataSet, typer.Argument(help="The set to build.")],
-    source: Annotated[
-        Path, typer.Option("--input", "-i", help="Folder of media, or a manifest (csv, tsv, json, jsonl).")
-    ],
+    source: Annotated[Path, typer.Argument(help="Folder of media, or a manifest (csv, tsv, json, jsonl).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the set.", metavar="DIR")],
     media: Annotated[
         Path | None, typer.Option("--media", help="Where the manifest's files lie.", metavar="DIR")

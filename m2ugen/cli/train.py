@@ -85,7 +85,8 @@ def run(
 ) -> None:
     """Train one stage; a stopped run continues where it was."""
     with common.quiet_libraries():
-        from m2ugen.train.config import load_run_file, merged, parse_overrides
+        from m2ugen.config import merged
+        from m2ugen.train.config import load_run_file, parse_overrides
         from m2ugen.train.stages import run_file
 
         settings = run_file(preset, stage.value)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from m2ugen.model.generation import Sampling, StopText, generate
-from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
+from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
 from m2ugen.pipeline import M2UGen
 
 BATCH = 16
@@ -64,11 +64,16 @@ def replies(
     ends = StopText(processor.tokenizer, FORMATS[layout].stop_strings)
     for first in range(0, len(asked), BATCH):
         batch = asked[first : first + BATCH]
-        prompts = [encode_prompt(processor.tokenizer, [Turn(text, attached)], layout) for text, _ in batch]
+        given = [{} if modality is None else {modality: row} for _, row in batch]
+        turns = [
+            Turn(text, attached, found=findings(processor.describers, media))
+            for (text, _), media in zip(batch, given, strict=True)
+        ]
+        prompts = [encode_prompt(processor.tokenizer, [turn], layout) for turn in turns]
         features = {}
         if modality is not None:
-            given = np.stack([row for _, row in batch if row is not None]).astype(np.float32)
-            features[modality] = torch.from_numpy(given)
+            stacked = np.stack([row for _, row in batch if row is not None]).astype(np.float32)
+            features[modality] = torch.from_numpy(stacked)
         states = core.adapter_states(features)
         written = generate(core.language_model, prompts, states, sampling, core.stop_ids, stop_text=ends)
         yield [ends.cut(processor.decode(tokens)) for tokens in written.tokens], written.audio_states

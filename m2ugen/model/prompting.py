@@ -2,14 +2,20 @@
 
 A model must be asked in the layout that it was trained in; its configuration names one of FORMATS. No layout has a
 system turn of our own: it costs tokens and says nothing about music. What attached media contain reaches the model
-through the gated adapters; nano's layout also names them by a tag in front of the user's words.
+through the gated adapters; nano's layout also names them by a tag in front of the user's words, in which stands what
+an encoder can say in words: a small model reads words more exactly than vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import torch
+
+Describe = Callable[[np.ndarray], str]  # an encoder's hidden states [tokens, dim] in words
 
 MODALITIES = ("music", "image", "video")
 NUM_AUDIO_TOKENS = 8
@@ -80,13 +86,33 @@ FORMATS = {
 class Turn:
     """What the user said with which attachments, and what the model answered (None: not yet).
 
-    ``makes_music`` says that the answer went on with the [AUD] tokens.
+    ``makes_music`` says that the answer went on with the [AUD] tokens. ``found`` are words for what encoders found in
+    attachments, by modality (see ``findings``).
     """
 
     user: str
     attached: tuple[str, ...] = ()
     reply: str | None = None
     makes_music: bool = False
+    found: tuple[tuple[str, str], ...] = ()
+
+    def tags(self) -> str:
+        """The attachments by name, with what was found in them."""
+        found = {name: f": {words}" for name, words in self.found}
+        return "".join(f"<{name}{found.get(name, '')}> " for name in MODALITIES if name in self.attached)
+
+
+def findings(describers: Mapping[str, Describe], features: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """``features`` in words, by modality, where ``describers`` know how to say them.
+
+    Features are hidden states [tokens, dim] or [1, tokens, dim], arrays or tensors.
+    """
+    words = []
+    for name in (name for name in features if name in describers):
+        hidden = features[name]
+        states = hidden.float().cpu().numpy() if isinstance(hidden, torch.Tensor) else np.asarray(hidden)
+        words.append((name, describers[name](states.reshape(states.shape[-2:]))))
+    return tuple(words)
 
 
 def render_prompt(turns: Sequence[Turn], prompt_format: str = "chatml") -> str:
@@ -94,8 +120,7 @@ def render_prompt(turns: Sequence[Turn], prompt_format: str = "chatml") -> str:
     layout = FORMATS[prompt_format]
     text = layout.opening
     for turn in turns:
-        tags = "".join(f"<{name}> " for name in MODALITIES if layout.tags and name in turn.attached)
-        text += f"{layout.ask}{tags}{turn.user}{layout.answer}"
+        text += f"{layout.ask}{turn.tags() if layout.tags else ''}{turn.user}{layout.answer}"
         if turn.reply is not None and turn is not turns[-1]:
             text += render_answer(turn, prompt_format) + layout.between
     return text

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from m2ugen.config import ComponentConfig
+from m2ugen.config import ComponentConfig, M2UGenConfig
 from m2ugen.errors import InputError
+from m2ugen.model.prompting import Describe
 from m2ugen.model.quiet import quietly
 from m2ugen.weights import model_folder
 
@@ -25,6 +26,7 @@ class Entry(NamedTuple):
     """Where a part is: ``module``, ``loader`` (a dotted name in it), and the file it reads, if it wants a path.
 
     ``large`` parts take the model's dtype (small ones stay in fp32); those that ``quantise`` take that as an option.
+    ``describe`` is a dotted name of what puts an encoder's hidden states [tokens, dim] in words.
     """
 
     module: str
@@ -32,10 +34,13 @@ class Entry(NamedTuple):
     file: str | None = None
     large: bool = False
     quantise: bool = False
+    describe: str | None = None
 
 
 COMPONENTS = {
-    "nano-music": Entry("m2ugen.model.encoders.nano_music", "NanoMusicEncoder.from_folder"),
+    "nano-music": Entry(
+        "m2ugen.model.encoders.nano_music", "NanoMusicEncoder.from_folder", describe="NanoMusicEncoder.describe"
+    ),
     "nano-image": Entry("m2ugen.model.encoders.nano_vision", "NanoImageEncoder.from_file", "image_encoder.safetensors"),
     "nano-video": Entry("m2ugen.model.encoders.nano_vision", "NanoVideoEncoder.from_file", "image_encoder.safetensors"),
     "mert": Entry("m2ugen.model.encoders.mert", "MERTEncoder.from_pretrained", large=True),
@@ -65,11 +70,28 @@ def load_component(
     entry = COMPONENTS[config.kind]
     if config.source is not None:
         folder = folder / config.source if (folder / config.source).is_dir() else model_folder(config.source)
-    loader: Any = import_module(entry.module)
-    for name in entry.loader.split("."):
-        loader = getattr(loader, name)
+    loader = _found_in(entry.module, entry.loader)
     options = dict(config.options or {})
     if entry.quantise and int8:
         options.setdefault("quantise", "int8")
     component: nn.Module = quietly(loader)(folder / entry.file if entry.file else folder, **options)
     return component.to(device=device, dtype=dtype if entry.large else None).eval().requires_grad_(False)
+
+
+def describers(config: M2UGenConfig) -> dict[str, Describe]:
+    """What puts hidden states in words, by modality, for the encoders of ``config`` that are ``told``."""
+    found = {}
+    for name in config.modalities:
+        encoder = getattr(config, f"{name}_encoder")
+        entry = COMPONENTS.get(encoder.kind or "")
+        if encoder.told and entry is not None and entry.describe is not None:
+            found[name] = _found_in(entry.module, entry.describe)
+    return found
+
+
+def _found_in(module: str, name: str) -> Any:
+    """What a dotted ``name`` means in ``module``."""
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

@@ -30,6 +30,31 @@ def with_article(text: str) -> str:
     return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
 
 
+def facts(attributes: Attributes) -> str:
+    """What is known, as a list in the words that answers use.
+
+    >>> facts(Attributes(tempo=140, metre="4/4", mode="minor", tonic=4, drums=False, lead="flute"))
+    '140 bpm, fast, 4/4, E minor, no drums, flute melody'
+    """
+    said = []
+    if attributes.tempo is not None:
+        said += [f"{attributes.tempo:.0f} bpm", tempo_class(attributes.tempo)]
+    if attributes.metre is not None:
+        said.append(attributes.metre)
+    if attributes.mode is not None:
+        said.append(attributes.mode if attributes.tonic is None else key_name(attributes.tonic, attributes.mode))
+    if attributes.genre is not None:
+        said.append(attributes.genre)
+    if attributes.energy is not None:
+        said.append(ENERGY_ADJECTIVES[attributes.energy])
+    if attributes.drums is not None:
+        said.append("drums" if attributes.drums else "no drums")
+    if attributes.lead is not None:
+        said.append(f"{attributes.lead} melody")
+    said += [name for name in attributes.instruments if name != "drums"]
+    return ", ".join(said)
+
+
 def is_solo(attributes: Attributes) -> bool:
     """Whether the excluded instruments leave only the named ones."""
     return (

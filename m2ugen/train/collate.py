@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ import torch
 
 from m2ugen.data.nano.dialogue import Dialogue
 from m2ugen.model.language_model import IGNORED
-from m2ugen.model.prompting import MODALITIES, Turn, encode_answer, encode_prompt
+from m2ugen.model.prompting import MODALITIES, Describe, Turn, encode_answer, encode_prompt, findings
+
+NOT_TOLD: Mapping[str, Describe] = MappingProxyType({})  # of encoders whose findings are not put in words
 
 
-def encode(dialogue: Dialogue, tokenizer: Any, prompt_format: str) -> tuple[list[int], list[int]]:
+def encode(
+    dialogue: Dialogue, tokenizer: Any, prompt_format: str, describers: Mapping[str, Describe] = NOT_TOLD
+) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the answer, [AUD] tokens and end included."""
-    turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None)
+    found = findings(describers, {name: getattr(dialogue, name) for name in dialogue.attached})
+    turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None, found)
     return encode_prompt(tokenizer, [turn], prompt_format), encode_answer(tokenizer, turn, prompt_format)
 
 
@@ -24,14 +30,16 @@ def collate(
     tokenizer: Any,
     shapes: Mapping[str, tuple[int, int]],
     prompt_format: str,
+    describers: Mapping[str, Describe] = NOT_TOLD,
 ) -> dict[str, Any]:
     """Token ids, mask and labels [batch, length], features [batch, tokens, dim] with presence [batch] by modality, and
     the conditioning targets of the rows that make music.
 
-    ``shapes`` are the features' shapes by modality. Where nobody has a modality it is there as one row of zeros that
-    counts as absent: every process must use every parameter, or those of other processes wait for it.
+    ``shapes`` are the features' shapes by modality, ``describers`` as in m2ugen.model.prompting.findings. Where nobody
+    has a modality it is there as one row of zeros that counts as absent: every process must use every parameter, or
+    those of other processes wait for it.
     """
-    encoded = [encode(dialogue, tokenizer, prompt_format) for dialogue in dialogues]
+    encoded = [encode(dialogue, tokenizer, prompt_format, describers) for dialogue in dialogues]
     rows = [prompt + answer for prompt, answer in encoded]
     labels = [[IGNORED] * len(prompt) + answer for prompt, answer in encoded]
     length = max(map(len, rows))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from m2ugen.config import merged
 from m2ugen.errors import InputError
 
 # What decides the numbers that a run computes. Anything else (where it writes, how often it reports, how long it may
@@ -171,15 +172,6 @@ def load_run_file(path: Path) -> dict[str, Any]:
     if unknown:
         raise InputError(f"the run file {path} has an unknown section {unknown[0]!r}; known are stage, task, train")
     return {"stage": content["stage"], "task": content.get("task") or {}, "train": content.get("train") or {}}
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``below`` with the entries of ``above``; mappings in both are merged in the same way."""
-    result = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
-    return result
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:

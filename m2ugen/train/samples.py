@@ -15,7 +15,8 @@ from m2ugen.media.audio import save_audio
 from m2ugen.media.files import atomic_output
 from m2ugen.model.generation import Sampling, StopText, generate
 from m2ugen.model.modeling import M2UGenModel
-from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
+from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
+from m2ugen.model.registry import describers
 
 DURATION = 8.0  # seconds
 MAX_NEW_TOKENS = 64
@@ -41,11 +42,12 @@ class Sampler:
 
     def _answer(self, model: M2UGenModel, index: int, dialogue: Dialogue, folder: Path) -> dict[str, Any]:
         layout, device = model.config.prompt_format, model.language_model.audio_embeddings.weight.device
-        prompt = encode_prompt(model.tokenizer, [Turn(dialogue.user, dialogue.attached)], layout)
         features = {
             name: torch.as_tensor(getattr(dialogue, name), dtype=torch.float32, device=device)[None]
             for name in dialogue.attached
         }
+        turn = Turn(dialogue.user, dialogue.attached, found=findings(describers(model.config), features))
+        prompt = encode_prompt(model.tokenizer, [turn], layout)
         makes_music = dialogue.target is not None
         ends = StopText(model.tokenizer, FORMATS[layout].stop_strings)
         written = generate(

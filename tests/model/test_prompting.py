@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from m2ugen.config import PROMPT_FORMATS, M2UGenConfig
 from m2ugen.errors import InputError
-from m2ugen.model.prompting import FORMATS, Turn, cut_at, encode_answer, encode_prompt, render_answer, render_prompt
+from m2ugen.model.prompting import (
+    FORMATS,
+    Turn,
+    cut_at,
+    encode_answer,
+    encode_prompt,
+    findings,
+    render_answer,
+    render_prompt,
+)
 from m2ugen.weights.tokenizer import add_audio_tokens, load_tokenizer
 from tests.convert.checkpoints import write_tokenizer_model
 
 TURNS = [Turn("Hello", ("music",), "Hi"), Turn("Play", reply="Yes.", makes_music=True)]
 AUDIO = "".join(f"[AUD{k}]" for k in range(8))
+
+
+def test_what_encoders_found_stands_in_the_tag() -> None:
+    features = {"music": np.ones((1, 2, 3), dtype=np.float32), "image": torch.zeros(4, 5)}
+    found = findings({"music": lambda states: f"{states.shape} {states.mean():.0f}"}, features)
+    assert found == (("music", "(2, 3) 1"),)  # nobody puts the image in words
+    turn = Turn("Fast?", ("image", "music"), found=found)
+    assert "<|im_start|>user\n<music: (2, 3) 1> <image> Fast?<|im_end|>" in render_prompt([turn])
+    assert "(2, 3)" not in render_prompt([turn], "alpaca")  # a layout without tags
 
 
 def test_the_configuration_names_the_layouts() -> None:

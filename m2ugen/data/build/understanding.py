@@ -101,7 +101,7 @@ def answer_batch(
     import torch
 
     from m2ugen.model.generation import Sampling, StopText, generate
-    from m2ugen.model.prompting import FORMATS, Turn, encode_prompt
+    from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
 
     inner, processor = model.model, model.processor
     layout = inner.config.prompt_format
@@ -110,7 +110,9 @@ def answer_batch(
     answers = [""] * len(questions)
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
-        prompts = [encode_prompt(processor.tokenizer, [Turn(questions[k], (modality,))], layout) for k in rows]
+        told = [findings(processor.describers, {modality: features[k]}) for k in rows]
+        turns = [Turn(questions[k], (modality,), found=found) for k, found in zip(rows, told)]
+        prompts = [encode_prompt(processor.tokenizer, [turn], layout) for turn in turns]
         with torch.inference_mode():
             hidden = torch.from_numpy(np.stack([features[k] for k in rows])).to(inner.device)
             written = generate(

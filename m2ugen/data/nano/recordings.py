@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from m2ugen.data.nano.degrade import degrade
 from m2ugen.data.nano.jobs import run_jobs
@@ -31,6 +32,9 @@ SECONDS = 14.0
 RENDER_RATE = 32000  # Hz
 SHARD = 100
 FEATURES = ("chroma", "tempogram", "statistics", "tags")
+PATCHES = "patches"  # log-mel patches, stored beside the features as bytes of PATCH_STEP
+PATCH_STEP = 0.025
+DRUMS_LEFT_OUT, PART_LEFT_OUT = 0.3, 0.12  # chances of a part to be silent in a training clip
 MIN_SHARE = 0.08  # of the window that an instrument must sound to count as present
 
 
@@ -56,6 +60,18 @@ def window_of(arrangement: Arrangement, rng: np.random.Generator) -> tuple[Plan,
     inside = notes[(notes[:, ONSET] >= first) & (notes[:, ONSET] < last)].copy()
     inside[:, ONSET] -= first
     return plan, inside
+
+
+def thinned(plan: Plan, notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The notes without some of the parts, drawn at random: what plays must not follow from the style, or the ear would
+    learn to hear drums in every dense piece of jazz.
+    """
+    kept = [
+        index
+        for index, part in enumerate(plan.parts)
+        if rng.random() >= (DRUMS_LEFT_OUT if part.role == "drums" else PART_LEFT_OUT)
+    ]
+    return notes[np.isin(notes[:, PART], kept)]
 
 
 def truth(plan: Plan, notes: np.ndarray) -> Attributes:
@@ -161,16 +177,16 @@ def _encoder() -> NanoMusicEncoder:
 
 def _write(job: Job) -> None:
     """Write one shard; what is in it depends on the seed, the split and its number."""
-    import torch
-
     from m2ugen.media.audio import resample
 
     arrangements, encoder = _arrangements(job.scores, "train" if job.split == "train" else "valid"), _encoder()
     rng = np.random.default_rng([job.seed, ("train", "valid", "held-out").index(job.split), job.index])
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*FEATURES, PATCHES)}
     facts: list[dict[str, Any]] = []
     while len(facts) < job.size:
         plan, notes = window_of(arrangements[int(rng.integers(len(arrangements)))], rng)
+        if job.split == "train":
+            notes = thinned(plan, notes, rng)
         if len(notes) < 8:
             continue
         mono = play(plan, notes, job.fonts[int(rng.integers(len(job.fonts)))], rng)
@@ -184,6 +200,8 @@ def _write(job: Job) -> None:
             inputs["tags"] = encoder.tags(inputs["patches"], inputs["patch_mask"])
         for name in FEATURES:
             rows[name].append(inputs[name][0].numpy().astype(np.float16))
+        patches = inputs["patches"][inputs["patch_mask"]].numpy()
+        rows[PATCHES].append(np.round(patches / PATCH_STEP).clip(0, 255).astype(np.uint8))
         chords = [c.name(plan.tonic) for s in plan.sections for c in s.chords if c is not None]
         facts.append(
             {"attributes": asdict(truth(plan, notes)), "notes_per_second": len(notes) / SECONDS, "chords": chords[:8]}
@@ -223,14 +241,17 @@ def mosaic(recordings: Sequence[Recording], rng: np.random.Generator) -> Recordi
 
 
 def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:
-    """Stored features by name [clips, ...], truth and extras of a split. Raises InputError when there are none."""
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    """Stored features by name [clips, ...], truth and extras of a split; the patches as they lie on disk, see
+    ``patches_of``. Raises InputError when there are none.
+    """
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*FEATURES, PATCHES)}
     truths: list[Attributes] = []
     extras: list[dict[str, Any]] = []
     for path in sorted(folder.glob(f"{split}-*.npz")):
         with np.load(path) as data:
             for name in FEATURES:
                 rows[name].append(data[name].astype(np.float32))
+            rows[PATCHES].append(data[PATCHES])
             for fact in json.loads(str(data["facts"])):
                 values: dict[str, Any] = fact.pop("attributes")
                 for name in MULTI_SLOTS:
@@ -242,15 +263,21 @@ def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list
     return {name: np.concatenate(values) for name, values in rows.items()}, truths, extras
 
 
+def patches_of(stored: torch.Tensor) -> torch.Tensor:
+    """Log-mel patches, float32, from their stored bytes."""
+    return stored.float() * PATCH_STEP
+
+
 def load_recordings(folder: Path, split: str) -> list[Recording]:
     """All clips of a split with the hidden states of the packaged music encoder."""
-    import torch
-
     from m2ugen.model.encoders.nano_music import NanoMusicEncoder
     from m2ugen.weights import packaged_folder
 
     features, truths, extras = load_features(folder, split)
     encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))
+    stored = torch.from_numpy(features.pop(PATCHES))
     with torch.inference_mode():
-        hidden = encoder.hidden_states(**{name: torch.from_numpy(value) for name, value in features.items()}).numpy()
+        timbre = torch.cat([encoder.ear.timbre(patches_of(part)) for part in stored.split(SHARD)])
+        tensors = {name: torch.from_numpy(value) for name, value in features.items()}
+        hidden = encoder.hidden_states(**tensors, timbre=timbre).numpy()
     return [Recording(h, t, e) for h, t, e in zip(hidden, truths, extras, strict=True)]

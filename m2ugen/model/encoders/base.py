@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 
@@ -23,3 +24,10 @@ class Encoder(Protocol):
     def prepare(self, media: Any) -> dict[str, torch.Tensor]: ...
 
     def __call__(self, **inputs: torch.Tensor) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """An encoder that can put its hidden states [num_tokens, dim] in words."""
+
+    def describe(self, hidden_states: np.ndarray) -> str: ...

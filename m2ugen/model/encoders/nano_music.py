@@ -6,6 +6,7 @@ per tagger with those of its tags, each in dimensions of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
+from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
 from m2ugen.score.attributes import (
     ENERGIES,
     GENRES,
@@ -24,15 +26,17 @@ from m2ugen.score.attributes import (
     MODES,
     NUM_SLOTS,
     SLOT_DIM,
-    SLOT_NAMES,
+    SLOT_INDEX,
     TEMPOS,
     TONICS,
+    Attributes,
     attributes_from_conditioning,
 )
+from m2ugen.score.wording import facts
 from m2ugen.weights import save_tensors
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
-PATCH_SPACING = 5.0  # seconds of music for each patch, in files short enough
+PATCH_SPACING = 3.5  # seconds of music for each patch, in files short enough
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
@@ -51,6 +55,7 @@ HEADS: dict[str, int] = {  # attribute → number of values
     "instruments": len(INSTRUMENTS),  # independent probabilities
 }
 MULTI = ("instruments",)
+PRESENT = 0.4  # probability from which an instrument counts as heard
 
 
 class NanoMusicEncoder(nn.Module):
@@ -88,11 +93,12 @@ class NanoMusicEncoder(nn.Module):
         return encoder
 
     def save(self, folder: Path) -> Path:
-        """Write the weights to ``folder``; the taggers', which are only read, in half precision."""
+        """Write the weights to ``folder``; those of the networks over patches in half precision."""
         path = folder / WEIGHTS_FILE
         state = self.state_dict()
-        taggers = {name for name, value in state.items() if name.startswith("taggers.") and value.is_floating_point()}
-        save_tensors(path, {name: value.half() if name in taggers else value for name, value in state.items()})
+        nets = ("taggers.", "ear.timbre.")
+        half = {name for name, value in state.items() if name.startswith(nets) and value.is_floating_point()}
+        save_tensors(path, {name: value.half() if name in half else value for name, value in state.items()})
         return path
 
     def prepare(self, media: np.ndarray) -> dict[str, torch.Tensor]:
@@ -131,7 +137,8 @@ class NanoMusicEncoder(nn.Module):
         statistics: torch.Tensor,
     ) -> torch.Tensor:
         """Batched outputs of ``prepare`` → hidden states [batch, num_tokens, dim]."""
-        return self.hidden_states(chroma, tempogram, statistics, self.tags(patches, patch_mask))
+        timbre = self.ear.timbre(patches, patch_mask)
+        return self.hidden_states(chroma, tempogram, statistics, self.tags(patches, patch_mask), timbre)
 
     def tags(self, patches: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
         """What the taggers hear, averaged over the real patches: [batch, TAGGER_DIM], features and tags of each."""
@@ -144,10 +151,15 @@ class NanoMusicEncoder(nn.Module):
         return total.index_add_(0, rows, heard) / patch_mask.sum(dim=1, keepdim=True)
 
     def hidden_states(
-        self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
+        self,
+        chroma: torch.Tensor,
+        tempogram: torch.Tensor,
+        statistics: torch.Tensor,
+        tags: torch.Tensor,
+        timbre: torch.Tensor,
     ) -> torch.Tensor:
         """The last step alone, for features that were computed before."""
-        logits = self.ear(chroma, tempogram, statistics, tags)
+        logits = self.ear(chroma, tempogram, statistics, tags, timbre)
         blocks = [probabilities(name, logits[name]) for name in HEADS]
         heard = tags.unflatten(1, (len(self.taggers), DENSE_DIM + NUM_TAGS))
         blocks += [heard[:, index, DENSE_DIM:] for index in range(len(self.taggers))]
@@ -164,23 +176,34 @@ class NanoMusicEncoder(nn.Module):
         """
         rows = []
         for tokens in hidden_states.float().cpu().numpy():
-            matrix, start = np.zeros((NUM_SLOTS, SLOT_DIM), dtype=np.float32), 0
-            for index, (name, size) in enumerate(HEADS.items()):
-                odds, slot = tokens[index, start : start + size], SLOT_NAMES.index(name)
+            matrix = _odds(tokens)
+            for name in HEADS:
+                odds = matrix[(slot := SLOT_INDEX[name]), 1:]
                 near = slice(max(int(odds.argmax()) - 1, 0), int(odds.argmax()) + 2)
                 sure = odds[near].sum() if name == "tempo" else odds.max()  # a tempo spreads over its neighbours
-                matrix[slot, 0], matrix[slot, 1 : 1 + size] = 1 - sure, odds
-                start += size
-            matrix[SLOT_NAMES.index("excluded"), 0] = 1
+                matrix[slot, 0] = 1 - sure
+            matrix[SLOT_INDEX["excluded"], 0] = 1
             rows.append(attributes_from_conditioning(matrix).to_conditioning())
         return torch.from_numpy(np.stack(rows))
+
+    @staticmethod
+    def likeliest(hidden_states: np.ndarray) -> Attributes:
+        """Every attribute at its likeliest value, however unsure, from hidden states [num_tokens, dim]."""
+        heard = attributes_from_conditioning(_odds(hidden_states), PRESENT)
+        others = tuple(name for name in heard.instruments if name != "drums")
+        return replace(heard, instruments=(*others, "drums") if heard.drums else others)
+
+    @staticmethod
+    def describe(hidden_states: np.ndarray) -> str:
+        """``likeliest`` in words, for the language model."""
+        return facts(NanoMusicEncoder.likeliest(hidden_states))
 
 
 class Ear(nn.Module):
     """The trained heads: features of a file → logits [batch, values] per attribute.
 
-    Most heads read a small network and, past it, the features themselves: with a few thousand clips a linear reading is
-    hard to beat, and the network adds what it can.
+    Most heads read three things, and their logits are added: a small network over the features of the taggers, the
+    features themselves (with a few thousand clips a linear reading is hard to beat), and a network over the patches.
     Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
     what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
     """
@@ -198,6 +221,9 @@ class Ear(nn.Module):
         )
         self.straight = nn.ModuleDict({name: nn.Linear(inputs, HEADS[name], bias=False) for name in self.heads})
         self.blur = nn.Dropout(0.5)
+        self.timbre = TimbreNet()
+        self.timbral = nn.ModuleDict({name: nn.Linear(TIMBRE_DIM, HEADS[name], bias=False) for name in self.heads})
+        self.mute = nn.Dropout(0.4)
         self.key = nn.Sequential(
             nn.Linear(front_end.CHROMA_ROWS * 12, 64), nn.GELU(), nn.Dropout(0.1), nn.Linear(64, 2)
         )
@@ -208,11 +234,20 @@ class Ear(nn.Module):
         self.tempo_prior = nn.Linear(TRUNK, len(TEMPOS))
 
     def forward(
-        self, chroma: torch.Tensor, tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor
+        self,
+        chroma: torch.Tensor,
+        tempogram: torch.Tensor,
+        statistics: torch.Tensor,
+        tags: torch.Tensor,
+        timbre: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
+        """``timbre`` [batch, TIMBRE_DIM] is what ``self.timbre`` makes of the patches."""
         inputs = (self.inputs(tempogram, statistics, tags) - self.mean) / self.scale
-        trunk = self.trunk(inputs)
-        logits = {name: head(trunk) + self.straight[name](self.blur(inputs)) for name, head in self.heads.items()}
+        trunk, straight, timbral = self.trunk(inputs), self.blur(inputs), self.mute(timbre)
+        logits = {
+            name: head(trunk) + self.straight[name](straight) + self.timbral[name](timbral)
+            for name, head in self.heads.items()
+        }
         turned = torch.stack([chroma.roll(-tonic, dims=2) for tonic in range(12)], dim=1)  # [batch, 12, rows, 12]
         keys = self.key(turned.flatten(2))  # [batch, 12 tonics, 2 modes]
         logits["mode"] = keys.logsumexp(dim=1)
@@ -230,6 +265,15 @@ class Ear(nn.Module):
     def inputs(tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
         """What the trunk reads, before standardisation: [batch, inputs]."""
         return torch.cat([tags, statistics, tempogram.amax(dim=2), tempogram.mean(dim=2)], dim=1)
+
+
+def _odds(tokens: np.ndarray) -> np.ndarray:
+    """The heads' probabilities in hidden states [num_tokens, dim] as a conditioning matrix, "unspecified" left at 0."""
+    matrix, start = np.zeros((NUM_SLOTS, SLOT_DIM), dtype=np.float32), 0
+    for index, (name, size) in enumerate(HEADS.items()):
+        matrix[SLOT_INDEX[name], 1 : 1 + size] = tokens[index, start : start + size]
+        start += size
+    return matrix
 
 
 def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:

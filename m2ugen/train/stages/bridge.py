@@ -7,6 +7,7 @@ and mean squared error between the projected [AUD] states and the decoder's cond
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,14 @@ from m2ugen.data.nano.shards import read_shards
 from m2ugen.data.paper.places import is_nano_material
 from m2ugen.data.paper.selection import Report
 from m2ugen.errors import InputError
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.modeling import M2UGenModel, M2UGenOutput
+from m2ugen.model.prompting import Describe
+from m2ugen.model.registry import describers
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning, same_tempo
 from m2ugen.train.base import half_precision_of
-from m2ugen.train.collate import collate
+from m2ugen.train.collate import NOT_TOLD, collate
 from m2ugen.train.samples import Sampler
 from m2ugen.train.task import BatchSource, Task
 
@@ -51,9 +55,10 @@ class DialogueBatches(BatchSource):
         batches: int = EPOCH_BATCHES,
         repeat: bool = False,
         prompt_format: str = "chatml",
+        describers: Mapping[str, Describe] = NOT_TOLD,
     ) -> None:
         self.source, self.tokenizer, self.shapes, self.batches = source, tokenizer, shapes, batches
-        self.repeat, self.prompt_format = repeat, prompt_format
+        self.repeat, self.prompt_format, self.describers = repeat, prompt_format, describers
         self._group: tuple[int, list[list[Dialogue]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -87,7 +92,7 @@ class DialogueBatches(BatchSource):
 
     def collate(self, dialogues: Sequence[Dialogue]) -> dict[str, Any]:
         """As m2ugen.train.collate."""
-        return collate(dialogues, self.tokenizer, self.shapes, self.prompt_format)
+        return collate(dialogues, self.tokenizer, self.shapes, self.prompt_format, self.describers)
 
 
 class Exchanges(Protocol):
@@ -246,11 +251,14 @@ def load_material(
     mix: Mapping[str, float],
     corpora: Path | None,
     mosaics: float = 0.0,
+    believe_the_ear: bool = False,
 ) -> tuple[M2UGenModel, DialogueBatches, DialogueBatches]:
     """The model to train and its dialogues for training and validation; ``mix`` maps kinds of exchange to shares.
 
     ``corpora`` names the folder with people's descriptions (None: none are used), ``mosaics`` is the share of training
-    recordings that are put together from several. Raises InputError where material is missing.
+    recordings that are put together from several. With ``believe_the_ear`` what the ear says of a training recording
+    counts as true: the language model is to learn to say it, not to doubt it, which it can only do by knowing the clip.
+    Raises InputError where material is missing.
     """
     model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
     descriptions = [] if corpora is None else read_descriptions(corpora)
@@ -264,8 +272,11 @@ def load_material(
     ):
         pieces = [arrangement.plan.attributes() for arrangement in read_shards(data / "scores", split)]
         recordings = load_recordings(data / "recordings", split)
+        if believe_the_ear and split == "train":
+            recordings = [replace(r, attributes=NanoMusicEncoder.likeliest(r.features)) for r in recordings]
         source = DialogueSource(recordings, pieces, texts, mix, number, joined)
-        found.append(DialogueBatches(source, model.tokenizer, shapes, batches, prompt_format=layout))
+        told = describers(model.config)
+        found.append(DialogueBatches(source, model.tokenizer, shapes, batches, prompt_format=layout, describers=told))
     return model, found[0], found[1]
 
 
@@ -278,6 +289,7 @@ def build(
     corpora: Path | None = None,
     repeated_batches: int | None = None,
     mosaics: float = 0.0,
+    believe_the_ear: bool = False,
     material: Mapping[str, Any] | None = None,
     **mix: float,
 ) -> BridgeTask:
@@ -287,8 +299,9 @@ def build(
     m2ugen.train.stages.material.build).
 
     With ``repeated_batches`` every epoch has that many batches, and all epochs the same: what the layers below the
-    trained ones compute is then kept, which saves two fifths of the time. ``mosaics`` as in load_material; ``mix``
-    overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
+    trained ones compute is then kept, which saves two fifths of the time. ``mosaics`` and ``believe_the_ear`` as
+    in load_material; ``mix`` overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where
+    material is missing.
     """
     places = [data] if isinstance(data, str | Path) else list(data)
     if not any(is_nano_material(place) for place in places):
@@ -298,7 +311,7 @@ def build(
     if len(places) > 1:
         raise InputError("nano's own material comes alone: give one --data, or sets and songs only")
     shares = {**STAGE_MIXES[groups], **mix}
-    model, train, valid = load_material(preset, Path(places[0]), init, seed, shares, corpora, mosaics)
+    model, train, valid = load_material(preset, Path(places[0]), init, seed, shares, corpora, mosaics, believe_the_ear)
     if repeated_batches is not None:
         train.batches, train.repeat = repeated_batches, True
     return BridgeTask(model, groups, train, valid)

@@ -21,8 +21,10 @@ from m2ugen.data.paper.samples import Sample
 from m2ugen.data.paper.selection import Report, hold_out, select
 from m2ugen.errors import InputError
 from m2ugen.model.modeling import BRIDGE, LLAMA_FOLDER, M2UGenModel, parts_folder, preset_config
+from m2ugen.model.prompting import Describe
+from m2ugen.model.registry import describers
 from m2ugen.train.base import DTYPES, keep_differentiable, load_options
-from m2ugen.train.collate import collate, encode
+from m2ugen.train.collate import NOT_TOLD, collate, encode
 from m2ugen.train.samples import Sampler
 from m2ugen.train.stages.bridge import BridgeTask
 from m2ugen.train.task import BatchSource
@@ -97,10 +99,11 @@ class SampleBatches(BatchSource):
         seed: int = 0,
         shares: Mapping[str, float] | None = None,
         shuffle: bool = True,
+        describers: Mapping[str, Describe] = NOT_TOLD,
     ) -> None:
         self.items, self.store, self.tokenizer, self.shapes = items, store, tokenizer, shapes
         self.prompt_format, self.batch_size, self.seed, self.shuffle = prompt_format, batch_size, seed, shuffle
-        self.shares = dict(shares or {})
+        self.shares, self.describers = dict(shares or {}), describers
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -108,7 +111,8 @@ class SampleBatches(BatchSource):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         members = [self.items[place] for place in self._batches()[index]]
-        batch = collate([self.dialogue(item) for item in members], self.tokenizer, self.shapes, self.prompt_format)
+        dialogues = [self.dialogue(item) for item in members]
+        batch = collate(dialogues, self.tokenizer, self.shapes, self.prompt_format, self.describers)
         return {**batch, "ids": [_name(item.sample) for item in members]}
 
     def answer_tokens(self, vocab_size: int) -> torch.Tensor | None:
@@ -212,8 +216,9 @@ def build(
     train, valid = _divided(items, material.held_out, seed)
     shapes = {name: _shape(config, name) for name in config.modalities}
     layout = (store, model.tokenizer, shapes, config.prompt_format, material.batch_size, seed)
-    source = SampleBatches(train, *layout, shares=material.shares)
-    held_out = SampleBatches(valid, *layout, shuffle=False)
+    told = describers(config)
+    source = SampleBatches(train, *layout, shares=material.shares, describers=told)
+    held_out = SampleBatches(valid, *layout, shuffle=False, describers=told)
     sampler = None
     if material.samples:
         sampler = Sampler([held_out.dialogue(item) for item in _varied(valid, material.samples)], parts.decoder)

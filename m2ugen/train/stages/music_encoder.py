@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from m2ugen.data.nano.recordings import load_features
+from m2ugen.data.nano.recordings import PATCHES, load_features, patches_of
 from m2ugen.errors import InputError
-from m2ugen.model.encoders.nano_music import Ear, NanoMusicEncoder
+from m2ugen.model.encoders.nano_music import PRESENT, Ear, NanoMusicEncoder
 from m2ugen.score.attributes import (
     FAMILIES,
     GENRES,
@@ -24,11 +24,15 @@ from m2ugen.score.attributes import (
     TEMPOS,
     Attributes,
 )
+from m2ugen.train.config import computes_bf16
 from m2ugen.train.task import BatchSource, Task
 from m2ugen.weights import packaged_folder
 
 BATCH_SIZE = 64
 IGNORED = -100
+HEARD_PATCHES = 2  # of a clip's, in each step
+LEVEL_SPREAD, EQUALISER_SPREAD, EQUALISER_KNOTS = 0.25, 0.18, 8  # in the patches' unit, decades of power
+GAP, QUIET = 8, 0.05  # widest gap in mel channels; below QUIET there is nothing to amplify
 TEMPO_SPREAD = 0.8  # bins; neighbouring tempi are almost right
 VALID_SPLITS = ("valid", "held-out")
 
@@ -58,7 +62,7 @@ def targets_of(truths: list[Attributes]) -> dict[str, torch.Tensor]:
 
 
 class FeatureBatches(BatchSource):
-    """Shuffled batches of stored features, with noise on them."""
+    """Shuffled batches of stored features."""
 
     def __init__(self, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor], seed: int) -> None:
         self.features, self.targets, self.seed = features, targets, seed
@@ -95,8 +99,9 @@ class MusicEncoderTask(Task):
             for parameter in self.model.parameters():
                 if parameter.dim() > 1:
                     nn.init.kaiming_uniform_(parameter, a=5**0.5, generator=generator)
-            for straight in self.model.straight.parameters():
-                nn.init.zeros_(straight)
+            for added in (self.model.straight, self.model.timbral):
+                for parameter in added.parameters():
+                    nn.init.zeros_(parameter)
         self.source = FeatureBatches(tensors, targets_of(truths), seed)
         self.valid: dict[str, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = {}
         for split in VALID_SPLITS:
@@ -110,11 +115,18 @@ class MusicEncoderTask(Task):
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         features = dict(batch["features"])
+        patches = _varied(_some(features.pop(PATCHES), generator), generator)
         for name, size in (("chroma", 0.04), ("tempogram", 0.03), ("tags", 0.03), ("statistics", 0.02)):
             features[name] = features[name] + size * torch.randn(features[name].shape, generator=generator)
         features["tags"] = features["tags"] * (torch.rand(features["tags"].shape, generator=generator) > 0.1)
+        features["timbre"] = self._timbre(patches)
         losses = self._losses(features, batch["targets"])
         return torch.stack(list(losses.values())).sum(), {name: float(value.detach()) for name, value in losses.items()}
+
+    def _timbre(self, patches: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(patches.device.type, torch.bfloat16, enabled=computes_bf16(patches.device.type)):
+            timbre: torch.Tensor = self.model.timbre(patches)
+        return timbre.float()
 
     def _losses(self, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         logits = self.model(**features)
@@ -132,7 +144,10 @@ class MusicEncoderTask(Task):
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         figures: dict[str, float] = {}
-        for split, (features, targets) in self.valid.items():
+        for split, (stored, targets) in self.valid.items():
+            features = dict(stored)
+            parts = features.pop(PATCHES).split(BATCH_SIZE)
+            features["timbre"] = torch.cat([self._timbre(patches_of(part)) for part in parts])
             losses = self._losses(features, targets)
             figures[f"{split}/loss"] = float(torch.stack(list(losses.values())).sum())
             logits = self.model(**features)
@@ -145,6 +160,26 @@ class MusicEncoderTask(Task):
         encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"), deaf=True)
         encoder.ear.load_state_dict(self.model.state_dict())
         encoder.save(folder)
+
+
+def _some(stored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """HEARD_PATCHES of each clip's patches [batch, patches, frames, mels], drawn anew each time."""
+    chosen = torch.rand(stored.shape[:2], generator=generator).argsort(dim=1)[:, :HEARD_PATCHES]
+    return patches_of(stored[torch.arange(len(stored))[:, None], chosen])
+
+
+def _varied(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Log-mel patches at other levels, equalised, and with gaps in the spectrum (SpecAugment, arXiv 1904.08779)."""
+    batch, _, _, mels = patches.shape
+    level = LEVEL_SPREAD * torch.randn(batch, 1, 1, 1, generator=generator)
+    knots = EQUALISER_SPREAD * torch.randn(batch, 1, EQUALISER_KNOTS, generator=generator)
+    equaliser = F.interpolate(knots, size=mels, mode="linear", align_corners=True)[:, None]
+    varied = (patches + (level + equaliser) * (patches > QUIET)).clamp(min=0)
+    low = torch.randint(mels, (batch, 1), generator=generator)
+    width = torch.randint(GAP + 1, (batch, 1), generator=generator)
+    channels = torch.arange(mels)
+    gaps = (channels >= low) & (channels < low + width)
+    return varied.masked_fill(gaps[:, None, None], 0.0)
 
 
 def accuracies(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -161,7 +196,7 @@ def accuracies(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]
     for name in ("metre", "genre", "energy", "drums", "lead"):
         known = targets[name] != IGNORED
         found[name] = float((logits[name].argmax(dim=1) == targets[name])[known].float().mean())
-    present = logits["instruments"].sigmoid() > 0.4
+    present = logits["instruments"].sigmoid() > PRESENT
     found["instruments_f1"] = f1(present, targets["instruments"] > 0)
     families = torch.zeros(len(INSTRUMENTS), len(FAMILIES))
     for index, instrument in enumerate(INSTRUMENTS):

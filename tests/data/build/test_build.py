@@ -283,7 +283,7 @@ def test_the_commands(
         out, err = capfd.readouterr()
         return code, out, err
 
-    build_it = ("build", "mucaps", "--input", str(described), "--output", "set")
+    build_it = ("build", "mucaps", str(described), "--output", "set")
     code, out, err = run(*build_it, "--shards", "webdataset", "--json")
     assert code == 0 and not err
     told = json.loads(out.splitlines()[-1])
@@ -301,9 +301,9 @@ def test_the_commands(
     for arguments in (
         ("validate", "nowhere"),
         ("inspect", "nowhere"),
-        ("build", "mucaps", "--input", "nowhere", "--output", "other"),
-        ("build", "nothing", "--input", str(described), "--output", "other"),
-        ("build", "mucaps", "--input", str(described), "--output", "other", "--model", "nowhere-model", "--restart"),
+        ("build", "mucaps", "nowhere", "--output", "other"),
+        ("build", "nothing", str(described), "--output", "other"),
+        ("build", "mucaps", str(described), "--output", "other", "--model", "nowhere-model", "--restart"),
     ):
         code, out, err = run(*arguments)
         if "nowhere-model" in arguments:  # captions are given: the model is not needed

@@ -23,7 +23,7 @@ SMALL_BUNDLES = "from m2ugen.data.build import engine; engine.plan_bundles.__def
 
 
 def command(source: Path, output: Path, name: str) -> list[str]:
-    arguments = ["data", "build", name, "--input", str(source), "--output", str(output)]
+    arguments = ["data", "build", name, str(source), "--output", str(output)]
     code = f"{SMALL_BUNDLES}from m2ugen.cli.app import run_arguments; raise SystemExit(run_arguments({arguments!r}))"
     return [sys.executable, "-c", code]
 
@@ -56,7 +56,7 @@ def survives(source: Path, folder: Path, name: str, kills: int, seed: int) -> No
     assert killed >= min(kills, 2)
     finish(command(source, output, name))
     assert tree(output) == tree(folder / "whole")
-    assert not validate(output).problems
+    assert not [problem for problem in validate(output).problems if problem.level == "error"]
 
 
 class StopError(Exception):

@@ -1,12 +1,13 @@
-"""Clips that are put together from several."""
+"""Clips that are put together from several, and clips without some of their parts."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from m2ugen.data.nano.recordings import Recording, mosaic
+from m2ugen.data.nano.recordings import DRUMS_LEFT_OUT, Recording, mosaic, thinned, truth
 from m2ugen.model.encoders.nano_music import HEADS
 from m2ugen.score.attributes import Attributes
+from m2ugen.score.plan import Part, Plan, Section
 
 
 def test_a_mosaic_takes_every_facet_with_its_truth_from_one_recording() -> None:
@@ -32,3 +33,15 @@ def test_a_mosaic_takes_every_facet_with_its_truth_from_one_recording() -> None:
         assert heard["drums"] == heard["instruments"] == heard["lead"] == int(made.features[-1, 0])
         seen.add(tuple(heard.values()))
     assert len(seen) == 50 and all((clip.features == clip.features[0, 0]).all() for clip in clips)
+
+
+def test_drums_are_left_out_of_some_clips_with_their_truth() -> None:
+    rng = np.random.default_rng(0)
+    parts = (Part("melody", "flute"), Part("bass", "electric bass"), Part("drums", "drums"))
+    plan = Plan(120.0, "4/4", 0, "major", "jazz", 3, parts, (Section("A", 8, 3, (None,) * 16),))
+    notes = np.array([[onset, part, 60, 12, 90] for onset in range(0, 384, 12) for part in range(3)], dtype=np.int32)
+    told = [truth(plan, thinned(plan, notes, rng)) for _ in range(300)]
+    silent = np.mean([not attributes.drums for attributes in told])
+    assert abs(silent - DRUMS_LEFT_OUT) < 0.08
+    assert all(("drums" in attributes.instruments) == attributes.drums for attributes in told)
+    assert {attributes.lead for attributes in told} == {"flute", None}

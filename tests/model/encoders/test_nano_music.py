@@ -13,7 +13,8 @@ from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.base import Encoder
 from m2ugen.model.encoders.musicnn import NUM_MELS, PATCH_FRAMES, Musicnn
 from m2ugen.model.encoders.nano_music import HEADS, MAX_PATCHES, NanoMusicEncoder
-from m2ugen.score.attributes import TEMPOS
+from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
+from m2ugen.score.attributes import INSTRUMENT_INDEX, TEMPOS, same_tempo, tempo_bin
 from m2ugen.weights import packaged_folder
 
 RATE = front_end.SAMPLE_RATE
@@ -91,7 +92,7 @@ def test_encoder_follows_the_protocol(encoder: NanoMusicEncoder) -> None:
     assert isinstance(encoder, Encoder)
     sounds = [chord(60, 64, 67), clicks(120, 40.0), np.zeros(100, dtype=np.float32)]
     prepared = [encoder.prepare(sound) for sound in sounds]
-    assert [int(p["patch_mask"].sum()) for p in prepared] == [1, 8, 1]
+    assert [int(p["patch_mask"].sum()) for p in prepared] == [2, 12, 1]
     assert prepared[0]["patches"].shape[0] == MAX_PATCHES
     with torch.inference_mode():
         together = encoder(**{name: torch.stack([p[name] for p in prepared]) for name in prepared[0]})
@@ -119,10 +120,37 @@ def test_key_and_mode_follow_a_transposition(encoder: NanoMusicEncoder) -> None:
     features = {name: value[None] for name, value in encoder.prepare(chord(57, 60, 64)).items()}
     with torch.inference_mode():
         tags = encoder.tags(features["patches"], features["patch_mask"])
-        before = encoder.ear(features["chroma"], features["tempogram"], features["statistics"], tags)
-        turned = encoder.ear(features["chroma"].roll(5, dims=2), features["tempogram"], features["statistics"], tags)
+        timbre = encoder.ear.timbre(features["patches"], features["patch_mask"])
+        rest = (features["tempogram"], features["statistics"], tags, timbre)
+        before = encoder.ear(features["chroma"], *rest)
+        turned = encoder.ear(features["chroma"].roll(5, dims=2), *rest)
     assert torch.allclose(before["tonic"].roll(5, dims=1), turned["tonic"], atol=1e-4)
     assert torch.allclose(before["mode"], turned["mode"], atol=1e-4)
+
+
+def test_absent_patches_are_not_heard() -> None:
+    net = TimbreNet().eval()
+    patches = torch.rand(1, 3, PATCH_FRAMES, NUM_MELS)
+    with torch.inference_mode():
+        two = net(patches[:, :2])
+        masked = net(patches, torch.tensor([[True, True, False]]))
+    assert two.shape == (1, TIMBRE_DIM) and torch.allclose(two, masked, atol=1e-5)
+
+
+def test_what_is_heard_in_words(encoder: NanoMusicEncoder) -> None:
+    hidden, start = np.zeros((encoder.num_tokens, encoder.dim), dtype=np.float32), 0
+    band = [INSTRUMENT_INDEX[name] for name in ("piano", "violin", "drums")]
+    likely = {
+        "tempo": [tempo_bin(140)], "metre": [1], "mode": [1], "tonic": [4], "genre": [3], "energy": [3], "drums": [0],
+        "lead": [INSTRUMENT_INDEX["violin"]], "instruments": band,
+    }  # fmt: skip
+    for index, (name, size) in enumerate(HEADS.items()):
+        hidden[index, [start + value for value in likely[name]]] = 0.45  # unsure, but nothing is likelier
+        start += size
+    words = encoder.describe(hidden)
+    bpm, rest = words.split(" bpm, ", 1)
+    assert same_tempo(float(bpm), 140)
+    assert rest == "fast, 3/4, E minor, jazz, energetic, no drums, violin melody, piano, violin"
 
 
 def test_save_and_load(encoder: NanoMusicEncoder, tmp_path: Path) -> None:

@@ -58,28 +58,30 @@ class Listener:
     def hear(self, clips: Sequence[Audio], progress: Callable[[float], None] = lambda share: None) -> list[Heard]:
         """What each clip is like."""
         found: list[Heard] = []
-        for features, tags in self._features(clips):
-            logits = self.encoder.ear(**features, tags=tags)
+        for features in self._features(clips):
+            logits = self.encoder.ear(**features)
             odds = {name: probabilities(name, logits[name]).numpy() for name in HEADS}
-            found += [_heard({name: values[row] for name, values in odds.items()}) for row in range(len(tags))]
+            found += [
+                _heard({name: values[row] for name, values in odds.items()}) for row in range(len(features["tags"]))
+            ]
             progress(len(found) / len(clips))
         return found
 
     @torch.inference_mode()
     def tags(self, clips: Sequence[Audio]) -> np.ndarray:
         """What the taggers hear of each clip, float32 [clips, TAGGER_DIM]."""
-        return np.concatenate([tags.numpy() for _, tags in self._features(clips)])
+        return np.concatenate([features["tags"].numpy() for features in self._features(clips)])
 
-    def _features(self, clips: Sequence[Audio]) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
-        """The ear's inputs of one batch after the other, the taggers' apart."""
+    def _features(self, clips: Sequence[Audio]) -> Iterator[dict[str, torch.Tensor]]:
+        """The ear's inputs of one batch after the other."""
         for first in range(0, len(clips), BATCH):
             prepared = [
                 self.encoder.prepare(load_audio(clip, self.encoder.sample_rate, mono=True).samples[0])
                 for clip in clips[first : first + BATCH]
             ]
             batch = {name: torch.stack([each[name] for each in prepared]) for name in prepared[0]}
-            tags = self.encoder.tags(batch.pop("patches"), batch.pop("patch_mask"))
-            yield batch, tags
+            heard = batch.pop("patches"), batch.pop("patch_mask")
+            yield {**batch, "tags": self.encoder.tags(*heard), "timbre": self.encoder.ear.timbre(*heard)}
 
 
 @lru_cache(maxsize=1)

@@ -195,10 +195,9 @@ def _replayed(command: EditCommand, source: EditSource, context: EditContext) ->
     analysis = source.analysis
     target = context.target or Attributes()
     genre = command.targets[0] if command.operation == "genre" else target.genre or "pop"
-    band = BANDS[genre] if command.operation == "genre" else target.instruments
+    heard = set(target.instruments) - {"drums"}  # drums alone cannot play a tune
+    band = BANDS[genre] if command.operation == "genre" or not heard else target.instruments
     pitched = tuple(name for name in band if name != "drums")
-    if not pitched:  # what was heard cannot play a tune
-        band, pitched = BANDS[genre], tuple(name for name in BANDS[genre] if name != "drums")
     if target.drums is False:
         band = pitched
     lead: str | None = target.lead if target.lead in pitched else pitched[0]

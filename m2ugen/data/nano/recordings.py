@@ -240,18 +240,19 @@ def mosaic(recordings: Sequence[Recording], rng: np.random.Generator) -> Recordi
     return Recording(features, replace(band.attributes, **told), extras)
 
 
-def load_features(folder: Path, split: str) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:
-    """Stored features by name [clips, ...], truth and extras of a split; the patches as they lie on disk, see
-    ``patches_of``. Raises InputError when there are none.
+def load_features(
+    folder: Path, split: str, names: Sequence[str] = (*FEATURES, PATCHES)
+) -> tuple[dict[str, np.ndarray], list[Attributes], list[dict[str, Any]]]:
+    """The stored features of these ``names`` [clips, ...], truth and extras of a split; the patches, which are most of
+    what is stored, as they lie on disk (see ``patches_of``). Raises InputError when there are none.
     """
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*FEATURES, PATCHES)}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
     truths: list[Attributes] = []
     extras: list[dict[str, Any]] = []
     for path in sorted(folder.glob(f"{split}-*.npz")):
         with np.load(path) as data:
-            for name in FEATURES:
-                rows[name].append(data[name].astype(np.float32))
-            rows[PATCHES].append(data[PATCHES])
+            for name in names:
+                rows[name].append(data[name] if name == PATCHES else data[name].astype(np.float32))
             for fact in json.loads(str(data["facts"])):
                 values: dict[str, Any] = fact.pop("attributes")
                 for name in MULTI_SLOTS:

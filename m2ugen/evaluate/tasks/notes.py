@@ -70,7 +70,7 @@ def nearest_similarity(rows: np.ndarray, training: np.ndarray) -> np.ndarray:
 def _nearest_row(context: Context, task: str, items: Sequence[Item]) -> Row | None:
     """Training recordings are kept as tagger features, so the taggers hear the music for this."""
     assert context.data is not None
-    training = load_features(context.data / "recordings", "train")[0]["tags"]
+    training = load_features(context.data / "recordings", "train", ("tags",))[0]["tags"]
     heard = context.listener.tags(context.sounds(items))
     real = context.listener.tags(context.real())
     scores = dict(zip((i.id for i in items), nearest_similarity(heard, training).tolist(), strict=True))

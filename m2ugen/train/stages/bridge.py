@@ -43,9 +43,7 @@ CONDITIONING_WEIGHT = 30.0  # of the mean squared error, whose size is that of a
 
 
 class DialogueBatches(BatchSource):
-    """Dialogues as padded batches, laid out by ``prompt_format``; every epoch brings new ones, or with ``repeat`` the
-    same, each with its number as "place".
-    """
+    """Dialogues as padded batches, laid out by ``prompt_format``; every epoch brings new ones."""
 
     def __init__(
         self,
@@ -53,12 +51,11 @@ class DialogueBatches(BatchSource):
         tokenizer: Any,
         shapes: Mapping[str, tuple[int, int]],
         batches: int = EPOCH_BATCHES,
-        repeat: bool = False,
         prompt_format: str = "chatml",
         describers: Mapping[str, Describe] = NOT_TOLD,
     ) -> None:
         self.source, self.tokenizer, self.shapes, self.batches = source, tokenizer, shapes, batches
-        self.repeat, self.prompt_format, self.describers = repeat, prompt_format, describers
+        self.prompt_format, self.describers = prompt_format, describers
         self._group: tuple[int, list[list[Dialogue]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -67,12 +64,10 @@ class DialogueBatches(BatchSource):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.batches:
             raise IndexError(index)
-        epoch = 0 if self.repeat else self.epoch
-        group, place = divmod(epoch * self.batches + index, SORTED_BATCHES)
+        group, place = divmod(self.epoch * self.batches + index, SORTED_BATCHES)
         if self._group[0] != group:
             self._group = (group, self._draw(group))
-        batch = self.collate(self._group[1][place])
-        return {**batch, "place": index} if self.repeat else batch
+        return self.collate(self._group[1][place])
 
     def answer_tokens(self, vocab_size: int) -> torch.Tensor:
         """Tokens over which training always normalises: those of VOCABULARY_SAMPLE answers. To these come OTHER_TOKENS
@@ -129,7 +124,6 @@ class BridgeTask(Task):
         self.name, self.model, self.source, self.valid = stage, model, train, valid
         self.conditioning_weight, self.sampler = conditioning_weight, sampler
         self.candidates = train.answer_tokens(model.language_model.vocab_size)  # type: ignore[attr-defined]
-        self._kept: dict[int, torch.Tensor] = {}  # what the untrained lower layers give for a repeated batch
         model.train_only(stage)
         shape = None if model.config.decoder is None else model.config.decoder.conditioning_shape
         self._has_slots = shape is not None and tuple(shape) == (NUM_SLOTS, SLOT_DIM)
@@ -174,11 +168,9 @@ class BridgeTask(Task):
             return self._compute(batch, candidates)
 
     def _compute(self, batch: dict[str, Any], candidates: torch.Tensor | None) -> M2UGenOutput:
-        lower = self._kept.get(batch.get("place", -1))
-        if lower is None and self._lower_rests:
+        lower = None
+        if self._lower_rests:
             lower = self.model.language_model.forward_lower(batch["input_ids"], batch["attention_mask"])
-            if "place" in batch:
-                self._kept[batch["place"]] = lower
         names = ("input_ids", "attention_mask", "labels", "features", "present", "targets")
         return self.model(lower=lower, candidates=candidates, **{name: batch[name] for name in names})
 
@@ -287,7 +279,6 @@ def build(
     seed: int,
     groups: str,
     corpora: Path | None = None,
-    repeated_batches: int | None = None,
     mosaics: float = 0.0,
     believe_the_ear: bool = False,
     material: Mapping[str, Any] | None = None,
@@ -298,10 +289,8 @@ def build(
     ``data`` is what `m2ugen data nano` wrote, or places with sets, shards or songs, to which ``material`` applies (see
     m2ugen.train.stages.material.build).
 
-    With ``repeated_batches`` every epoch has that many batches, and all epochs the same: what the layers below the
-    trained ones compute is then kept, which saves two fifths of the time. ``mosaics`` and ``believe_the_ear`` as
-    in load_material; ``mix`` overrules shares of m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where
-    material is missing.
+    ``mosaics`` and ``believe_the_ear`` as in load_material; ``mix`` overrules shares of
+    m2ugen.data.nano.dialogue.STAGE_MIXES. Raises InputError where material is missing.
     """
     places = [data] if isinstance(data, str | Path) else list(data)
     if not any(is_nano_material(place) for place in places):
@@ -312,6 +301,4 @@ def build(
         raise InputError("nano's own material comes alone: give one --data, or sets and songs only")
     shares = {**STAGE_MIXES[groups], **mix}
     model, train, valid = load_material(preset, Path(places[0]), init, seed, shares, corpora, mosaics, believe_the_ear)
-    if repeated_batches is not None:
-        train.batches, train.repeat = repeated_batches, True
     return BridgeTask(model, groups, train, valid)

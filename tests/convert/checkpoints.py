@@ -78,10 +78,15 @@ def parity_config(sizes: dict[str, Any]) -> M2UGenConfig:
     )
 
 
-def write_parity_set(folder: Path, sizes: dict[str, Any] = SIZES, seed: int = 5) -> None:
-    """A set in the format of ``tests/data/parity`` with other sizes, whose expected outputs are this package's own."""
+def write_parity_set(folder: Path, sizes: dict[str, Any] = SIZES, seed: int = 13) -> None:
+    """A set in the format of ``tests/data/parity`` with other sizes, whose expected outputs are this package's own.
+
+    The seed is one whose greedy tokens win clearly: rounding, which differs between processors, must not choose them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    model = randomised(M2UGenModel(parity_config(sizes)), seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the weights that the constructor draws
+        model = randomised(M2UGenModel(parity_config(sizes)), seed)
     model.save_pretrained(folder / "model")
     export(folder / "model", folder / "checkpoint.pth")
     (folder / "config.json").write_text(json.dumps(sizes))
@@ -99,6 +104,7 @@ def write_parity_set(folder: Path, sizes: dict[str, Any] = SIZES, seed: int = 5)
         named[f"output_projector.{other.get(stem, stem)}{dot}{rest}"] = tensor
     save_file(named, folder / "projector_audioldm2.safetensors")
     golden = golden_tensors(model, sizes, seed)
+    assert greedy_margin(model, golden) > 0.01
     with torch.no_grad():
         output = projector.eval()(golden["projector.hidden"], golden["projector.embeddings"])
     save_file({**golden, "projector_audioldm2.output": output}, folder / "golden.safetensors")
@@ -151,6 +157,20 @@ def golden_tensors(model: M2UGenModel, sizes: dict[str, Any], seed: int) -> dict
     golden["train.grad.prefix_query.weight"] = model.language_model.prefix_query.weight.grad.clone()
     model.requires_grad_(False)
     return {name: tensor.clone().contiguous() for name, tensor in golden.items()}
+
+
+def greedy_margin(model: M2UGenModel, golden: dict[str, torch.Tensor]) -> float:
+    """The least distance between the two largest logits at any greedy token of the set."""
+    prompt = golden["greedy.prompt"]
+    margins = []
+    for case, heard in CASES.items():
+        ids = torch.cat([prompt, golden[f"greedy.{case}"][None]], dim=1)
+        with torch.no_grad():
+            states = model.adapter_states({name: golden[f"{name}_features"][:1] for name in heard})
+            logits = model.language_model.logits(model.language_model(ids, states))[0]
+        first, second = logits[prompt.shape[1] - 1 : -1].topk(2).values.unbind(dim=1)
+        margins.append(float((first - second).min()))
+    return min(margins)
 
 
 def write_meta_llama(

@@ -10,7 +10,7 @@ from m2ugen.pipeline import M2UGen
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Seeds what constructors draw, before any fixture of the test: weights of tiny models are the same in every run."""
+    """Seeds what constructors draw, before any fixture of the test: tiny models are the same in every run."""
     torch.manual_seed(0)
 
 

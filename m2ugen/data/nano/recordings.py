@@ -42,7 +42,7 @@ MIN_SHARE = 0.08  # of the window that an instrument must sound to count as pres
 class Recording:
     """A clip: hidden states of the music encoder [tokens, dim], what is true of it, and further facts.
 
-    ``extras`` may hold "notes_per_second" and "chords" (names in order).
+    ``extras`` may hold "notes_per_second", "chords" (names in order) and "degraded" (heard through another room …).
     """
 
     features: np.ndarray
@@ -193,7 +193,7 @@ def _write(job: Job) -> None:
         if not np.isfinite(mono).all():  # a font's filter can become unstable
             continue
         heard = resample(mono[None], RENDER_RATE, encoder.sample_rate)[0]
-        if rng.random() < 0.7:
+        if degraded := bool(rng.random() < 0.7):
             heard = degrade(heard, encoder.sample_rate, rng)
         inputs = {name: value[None] for name, value in encoder.prepare(heard).items()}
         with torch.inference_mode():
@@ -204,7 +204,12 @@ def _write(job: Job) -> None:
         rows[PATCHES].append(np.round(patches / PATCH_STEP).clip(0, 255).astype(np.uint8))
         chords = [c.name(plan.tonic) for s in plan.sections for c in s.chords if c is not None]
         facts.append(
-            {"attributes": asdict(truth(plan, notes)), "notes_per_second": len(notes) / SECONDS, "chords": chords[:8]}
+            {
+                "attributes": asdict(truth(plan, notes)),
+                "notes_per_second": len(notes) / SECONDS,
+                "chords": chords[:8],
+                "degraded": degraded,
+            }
         )
     with atomic_output(job.path, (".npz",)) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {name: np.stack(values) for name, values in rows.items()}

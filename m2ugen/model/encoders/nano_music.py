@@ -37,6 +37,7 @@ from m2ugen.weights import save_tensors
 
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
 PATCH_SPACING = 3.5  # seconds of music for each patch, in files short enough
+FEW_PATCHES = 2  # that the taggers hear at a time: their feature maps are large, and twice as fast in the cache
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
@@ -143,12 +144,15 @@ class NanoMusicEncoder(nn.Module):
     def tags(self, patches: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
         """What the taggers hear, averaged over the real patches: [batch, TAGGER_DIM], features and tags of each."""
         real = patches[patch_mask]
-        heard = torch.cat(
-            [part for tagger in self.taggers.values() for part in _dense_and_tags(*tagger(real))], dim=1
-        )  # [real patches, TAGGER_DIM]
+        heard = torch.cat([self._tagged(few) for few in real.split(FEW_PATCHES)])  # [real patches, TAGGER_DIM]
         rows = patch_mask.nonzero()[:, 0]
         total = torch.zeros(len(patches), heard.shape[1], dtype=heard.dtype, device=heard.device)
         return total.index_add_(0, rows, heard) / patch_mask.sum(dim=1, keepdim=True)
+
+    def _tagged(self, patches: torch.Tensor) -> torch.Tensor:
+        """Features and tags of each tagger [patches, TAGGER_DIM], for patches [patches, frames, mels]."""
+        heard = [_dense_and_tags(*tagger(patches)) for tagger in self.taggers.values()]
+        return torch.cat([part for parts in heard for part in parts], dim=1)
 
     def hidden_states(
         self,

@@ -285,17 +285,18 @@ class LanguageModel(nn.Module):
             if isinstance(module, TunedLinear):
                 module.merge()
 
-    def quantize_for_cpu(self) -> None:
+    def quantize_for_cpu(self, known: Mapping[str, torch.Tensor] | None = None) -> None:
         """Merge LoRA and turn the matrices into 8-bit ones, one after the other, for inference on a CPU; the table of
-        input vectors becomes half precision. It cannot be undone.
+        input vectors becomes half precision. It cannot be undone. ``known`` holds 8-bit matrices of the same weights
+        (see ``m2ugen.model.rounded``); those that it lacks are computed.
 
         The Llama may be in half precision: no more than one matrix is ever whole in fp32.
         """
-        for module in list(self.modules()):
+        for name, module in list(self.named_modules()):
             if isinstance(module, TunedLinear):
-                module.merge_into_int8()
+                module.merge_into_int8(known, f"{name}.base")
         table = self.llama.model.embed_tokens.weight.detach()
-        quantize_linears(self, skip=("lora_down", "lora_up", "audio_head"))
+        quantize_linears(self, skip=("lora_down", "lora_up", "audio_head"), known=known)
         half = table.half() if table.dtype == torch.float32 else table
         self.llama.model.embed_tokens.weight = nn.Parameter(half, requires_grad=False)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
-from m2ugen.model.quantize import Int8Linear
+from m2ugen.model.quantize import Int8Linear, known_codes
 
 
 class TunedLinear(nn.Module):
@@ -58,11 +58,18 @@ class TunedLinear(nn.Module):
         self.merged = True
 
     @torch.no_grad()
-    def merge_into_int8(self) -> None:
-        """The same with an 8-bit base in the plain one's place. Only this one matrix is ever whole in fp32."""
+    def merge_into_int8(self, known: Mapping[str, torch.Tensor] | None = None, path: str = "") -> None:
+        """The same with an 8-bit base in the plain one's place, which ``known`` may hold at ``path`` (see known_codes).
+        Only this one matrix is ever whole in fp32.
+        """
         if self.merged:
             return
-        self.base = Int8Linear.from_weight(*self._sums(self._plain_base()))
+        base = self._plain_base()
+        codes = known_codes(known, path, base.weight.shape)
+        if codes is None:
+            self.base = Int8Linear.from_weight(*self._sums(base))
+        else:
+            self.base = Int8Linear(*codes, self._bias(base))
         self.merged = True
 
     def _plain_base(self) -> nn.Linear:
@@ -72,10 +79,12 @@ class TunedLinear(nn.Module):
 
     def _sums(self, base: nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias, those of the base included; new tensors: the base's may be tied."""
-        weight = base.weight + self.lora_up.weight @ self.lora_down.weight
+        return base.weight + self.lora_up.weight @ self.lora_down.weight, self._bias(base)
+
+    def _bias(self, base: nn.Linear) -> torch.Tensor | None:
         if base.bias is None or self.bias is None:
-            return weight, self.bias if base.bias is None else base.bias
-        return weight, base.bias + self.bias
+            return self.bias if base.bias is None else base.bias
+        return base.bias + self.bias
 
 
 def tune_linears(parent: nn.Module, names: Iterable[str], biased: Iterable[str], rank: int) -> None:

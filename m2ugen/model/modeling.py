@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 
 from m2ugen.config import M2UGenConfig, preset_names
 from m2ugen.errors import InputError, MissingWeights
+from m2ugen.model import rounded
 from m2ugen.model.adapters import UnderstandingAdapter
 from m2ugen.model.language_model import ATTENTION, LanguageModel
 from m2ugen.model.projector import OutputProjector
@@ -282,7 +283,8 @@ class M2UGenModel(PreTrainedModel):
         on_cpu = torch.device(device).type == "cpu"
         if quantise not in (None, "auto", "int8"):
             raise InputError(f"quantise must be 'int8', 'auto' or None, not {quantise!r}")
-        large = _matrix_parameters(config.language_model) > AUTO_INT8_PARAMETERS
+        size = _matrix_parameters(config.language_model)
+        large = size > AUTO_INT8_PARAMETERS
         int8 = quantise == "int8" or (quantise == "auto" and large and on_cpu and dtype is None and not llama_options)
         if int8 and not on_cpu:
             raise InputError("int8 weights are for the CPU; on a GPU pass a quantization_config")
@@ -302,7 +304,11 @@ class M2UGenModel(PreTrainedModel):
                 if part is not None:
                     part.to(model.language_model.audio_embeddings.weight.device)
         elif int8:
-            model.language_model.quantize_for_cpu()
+            place = rounded.place(config, _llama_folder(config, folder), folder / BRIDGE, size)
+            known = None if place is None else rounded.read(place)
+            model.language_model.quantize_for_cpu(known)
+            if place is not None and known is None:
+                rounded.keep(place, model.language_model)
         else:
             model.language_model.merge_lora()
             nn.Module.to(model, device=device, dtype=dtype)

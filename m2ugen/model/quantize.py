@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -52,6 +52,11 @@ class Int8Linear(nn.Module):
             scales.append(scale)
         return cls(torch.cat(codes), torch.cat(scales), bias)
 
+    def codes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``weight`` and ``scale``, as they were given."""
+        quantised, _ = torch.ops.quantized.linear_unpack(self._packed)
+        return quantised.int_repr(), quantised.q_per_channel_scales().float()
+
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         # The kernel rounds activations to 8 bits with one scale for all rows: too coarse, for the first token of a
         # text has states hundreds of times larger than the others. So every row is brought to equal height, and what
@@ -73,19 +78,38 @@ class Int8Linear(nn.Module):
         return output.unflatten(0, hidden_states.shape[:-1])
 
 
-def quantize_linears(module: nn.Module, skip: tuple[str, ...] = ()) -> None:
+def quantize_linears(
+    module: nn.Module, skip: tuple[str, ...] = (), known: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Replace every nn.Linear below ``module`` by an Int8Linear, except where a part of its dotted name is in
-    ``skip``.
+    ``skip``. ``known`` as for ``known_codes``.
     """
-    for parent, name, linear in list(_linears(module, skip)):
-        setattr(parent, name, Int8Linear.from_linear(linear))
+    for parent, name, path, linear in list(_linears(module, skip)):
+        codes = known_codes(known, path, linear.weight.shape)
+        new = Int8Linear.from_linear(linear) if codes is None else Int8Linear(*codes, linear.bias)
+        setattr(parent, name, new)
 
 
-def _linears(module: nn.Module, skip: tuple[str, ...]) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+def known_codes(
+    known: Mapping[str, torch.Tensor] | None, path: str, shape: torch.Size
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The 8-bit form of the matrix at ``path``, whose ``shape`` is [out, in], where ``known`` has it: ``path.weight``
+    int8 [out, in] and ``path.scale`` [out].
+    """
+    if known is None or f"{path}.weight" not in known or f"{path}.scale" not in known:
+        return None
+    codes, scale = known[f"{path}.weight"], known[f"{path}.scale"]
+    fits = codes.shape == shape and codes.dtype == torch.int8 and scale.shape == shape[:1]
+    return (codes, scale) if fits else None
+
+
+def _linears(
+    module: nn.Module, skip: tuple[str, ...], prefix: str = ""
+) -> Iterator[tuple[nn.Module, str, str, nn.Linear]]:
     for name, child in module.named_children():
         if name in skip:
             continue
         if isinstance(child, nn.Linear):
-            yield module, name, child
+            yield module, name, f"{prefix}{name}", child
         else:
-            yield from _linears(child, skip)
+            yield from _linears(child, skip, f"{prefix}{name}.")

@@ -1,0 +1,74 @@
+"""8-bit matrices that were rounded before, kept in the cache: rounding is most of the time of loading a small model."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from m2ugen.errors import InputError
+from m2ugen.model.quantize import Int8Linear
+from m2ugen.weights import cache_folder, save_tensors
+
+if TYPE_CHECKING:
+    from m2ugen.config import M2UGenConfig
+
+FORM = 1  # counts changes of how matrices are merged and rounded
+LARGEST = 500_000_000  # parameters in matrices; what is larger would fill the disk
+BUDGET = 1_500_000_000  # bytes; the files used longest ago go
+RECENT = 60  # seconds in which another process may still be about to read a file
+FOLDER = "int8"
+
+
+def place(config: M2UGenConfig, llama_folder: Path, trained: Path, parameters: int) -> Path | None:
+    """The file for the 8-bit matrices of a language model with these trained weights; None for large models.
+
+    Its name follows from the contents of ``trained`` and from names, sizes and dates of the language model's files.
+    """
+    if parameters > LARGEST:
+        return None
+    digest = hashlib.sha256(f"{FORM} {torch.__version__} {config.language_model} {config.tuning}".encode())
+    with trained.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in sorted(llama_folder.glob("*.safetensors")):
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return cache_folder() / FOLDER / f"{digest.hexdigest()[:24]}.safetensors"
+
+
+def read(path: Path) -> dict[str, torch.Tensor] | None:
+    """What ``keep`` wrote, or None where there is nothing that can be read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        path.touch()  # in use
+    except (OSError, SafetensorError):
+        return None
+    return tensors
+
+
+def keep(path: Path, module: nn.Module) -> None:
+    """Write the matrices of every Int8Linear in ``module``. A cache that cannot be written is done without."""
+    tensors = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, Int8Linear):
+            tensors[f"{name}.weight"], tensors[f"{name}.scale"] = layer.codes()
+    try:
+        save_tensors(path, tensors)
+        _forget(path.parent)
+    except (OSError, InputError):
+        pass
+
+
+def _forget(folder: Path) -> None:
+    total = 0
+    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True):
+        total += path.stat().st_size
+        if total > BUDGET and time.time() - path.stat().st_mtime > RECENT:
+            path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ audio, img, video { width: 100%; max-width: 100%; margin: .3rem 0; }
 img.given, video.given { width: auto; max-height: 15rem; }
 .command { font: 14px ui-monospace, monospace; background: #8882; padding: .3rem .6rem; overflow-wrap: anywhere; }
 .answer { font-size: 1.1rem; } figcaption, .plan { color: #888; font-size: .9rem; }
+.answer { white-space: pre-line; }
 """
 
 
@@ -35,6 +36,7 @@ class Card:
     plan: str | None = None
     given: list[Path] = field(default_factory=list)
     audio: Path | None = None
+    earlier: Path | None = None  # what an earlier version made of the same
     midi: Path | None = None
     video: Path | None = None
     pictures: list[tuple[str, Path]] = field(default_factory=list)
@@ -61,6 +63,8 @@ def _card(card: Card) -> str:
         parts.append(f'<p class="plan">{html.escape(card.plan)}</p>')
     if card.audio:
         parts.append(_media(card.audio))
+    if card.earlier:
+        parts.append(f"<p>Before:</p>{_media(card.earlier)}")
     if card.video:
         parts.append(_media(card.video))
     for caption, picture in card.pictures:

@@ -27,18 +27,23 @@ class Demo:
 
     model: M2UGen
     folder: Path
+    title = "m2ugen: five abilities"
+
+    def steps(self) -> list[Callable[[], list[Card]]]:
+        """What makes the cards, in order."""
+        return [self._ask, self._from_text, self._from_pictures, self._from_video, self._edit]
 
     def run(self, progress: Callable[[str, float], None]) -> Path:
-        """All five abilities; returns the path of the page. ``progress`` takes a label and a fraction 0-1."""
+        """All steps; returns the path of the page. ``progress`` takes a label and a fraction 0-1."""
         start = time.perf_counter()
-        steps = (self._ask, self._from_text, self._from_pictures, self._from_video, self._edit)
+        steps = self.steps()
         cards: list[Card] = []
         for number, step in enumerate(steps):
             progress(step.__name__.strip("_").replace("_", " "), number / len(steps))
             cards += step()
         page = self.folder / "index.html"
         summary = f"{len(cards)} results, made in {time.perf_counter() - start:.0f} seconds on this machine."
-        write_page(page, "m2ugen: five abilities", summary, cards)
+        write_page(page, self.title, summary, cards)
         progress("done", 1.0)
         return page
 
@@ -83,7 +88,7 @@ class Demo:
         return cards
 
     def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
-        reply.save(self.folder / f"{name}.wav")
+        self._keep_sound(reply, name)
         listen = reply.save(self.folder / f"{name}.mp3")
         card = Card(
             title,
@@ -93,12 +98,19 @@ class Demo:
             given=given or [],
             audio=listen,
         )
-        picture = self.folder / f"{name}-spectrogram.png"
-        spectrogram(*reply.sound).save(picture)
-        card.pictures.append(("spectrogram", picture))
+        self._draw_sound(reply, name, card)
         if reply.notes is not None and reply.plan is not None:
             card.midi = reply.save_midi(self.folder / f"{name}.mid")
             picture = self.folder / f"{name}-pianoroll.png"
             piano_roll(reply.notes, reply.plan).save(picture)
             card.pictures.append(("piano roll", picture))
         return card
+
+    def _keep_sound(self, reply: Reply, name: str) -> None:
+        """Lossless, beside the compressed sound of the page."""
+        reply.save(self.folder / f"{name}.wav")
+
+    def _draw_sound(self, reply: Reply, name: str, card: Card) -> None:
+        picture = self.folder / f"{name}-spectrogram.png"
+        spectrogram(*reply.sound).save(picture)
+        card.pictures.append(("spectrogram", picture))

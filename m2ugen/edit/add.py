@@ -59,6 +59,8 @@ def _extended(plan: Plan, instruments: tuple[str, ...], heard: bool = True) -> t
     roles = []
     for name in instruments:
         role = free_role(name, [part.role for part in parts])
+        if role is None and any(part.instrument == name for part in parts):
+            raise InputError(f"{name} already {'play' if name == 'drums' else 'plays'} in it")
         if role is None:
             raise InputError(f"there is no room for {name} beside {', '.join(part.instrument for part in parts)}")
         parts.append(Part(role, name))

@@ -1,0 +1,103 @@
+"""A page to listen to: prompts of every style, pictures, a video, edits before and after, and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2ugen.demo.page import Card
+from m2ugen.demo.run import Demo
+from m2ugen.examples import example
+from m2ugen.reply import Reply
+
+PROMPTS = (
+    "an energetic rock song with distorted guitar, bass and drums in E minor",
+    "a happy pop song with piano, bass and drums, 118 bpm",
+    "a slow piano ballad with strings, without drums",
+    "a swinging jazz trio with piano, bass and drums",
+    "a lively latin piece with acoustic guitar, bass and drums",
+    "a slow blues in A major with electric guitar and organ",
+    "a country song with banjo, violin and acoustic bass",
+    "a funky groove with electric bass, electric piano and drums",
+    "a calm classical piece for harp and flute",
+    "a string quartet in D minor, slow and sad",
+    "electronic dance music with synth lead and synth bass, 128 bpm",
+    "a quiet ambient piece with synth pad",
+    "a waltz for accordion and strings",
+    "a gentle 6/8 lullaby for vibraphone and harp",
+    "a march for brass and drums, bright and loud",
+    "music for a car chase",
+    "something sad for a rainy evening on the piano",
+    "a jazz ballad with saxophone, piano and bass, no drums",
+    "cheerful music for a cooking video",
+    "a dark cello solo with soft strings",
+)
+EDITS = ("add drums", "make it slower", "make it minor", "turn it into jazz", "replace the piano with a harp")
+EDITED = "a happy pop song with piano and acoustic bass, without drums"
+QUESTIONS = (
+    "Describe this music.",
+    "Which instruments play?",
+    "Are there drums?",
+    "Is it major or minor?",
+    "How fast is it?",
+    "What genre is this?",
+    "What is the mood?",
+)
+TALK = ("What can you do?", "What is a waltz?", "What makes music sad?", "Which notes are in D minor?")
+SECONDS = 12.0
+
+
+@dataclass
+class Gallery(Demo):
+    """The same kinds of cards as the demo's, more of them, and lighter: no spectrograms, no lossless sound.
+
+    ``beside`` is the folder of an earlier gallery, whose sound stands beside the new one where the names agree.
+    """
+
+    beside: Path | None = None
+    title = "m2ugen: a gallery"
+
+    def steps(self) -> list[Callable[[], list[Card]]]:
+        return [self._from_text, self._from_pictures, self._from_video, self._edit, self._ask, self._talk]
+
+    def _from_text(self) -> list[Card]:
+        cards = []
+        for number, prompt in enumerate(PROMPTS):
+            reply = self.model.generate(prompt, duration=SECONDS, seed=number)
+            command = f'm2ugen generate "{prompt}" --duration {SECONDS:.0f} --seed {number}'
+            cards.append(self._card(prompt, command, f"prompt-{number:02d}", reply))
+        return cards
+
+    def _edit(self) -> list[Card]:
+        source = self.model.generate(EDITED, duration=SECONDS, seed=0)
+        cards = [self._card(f"To be edited: {EDITED}", f'm2ugen generate "{EDITED}"', "edit-source", source)]
+        given = self.folder / "edit-source.mp3"
+        for number, instruction in enumerate(EDITS):
+            reply = self.model.edit(instruction, music=source, seed=0)
+            command = f'm2ugen edit "{instruction}" --music {given.name}'
+            cards.append(self._card(f"Editing: {instruction}", command, f"edit-{number:02d}", reply, [given]))
+        return cards
+
+    def _ask(self) -> list[Card]:
+        cards = []
+        for path in (example("music"), self.folder / "prompt-03.mp3"):
+            said = "\n".join(f"{question} {self.model.ask(question, music=path).text}" for question in QUESTIONS)
+            cards.append(Card(f"Questions about {path.name}", f"m2ugen chat --music {path.name}", said, given=[path]))
+        return cards
+
+    def _talk(self) -> list[Card]:
+        said = "\n".join(f"{question} {self.model.ask(question).text}" for question in TALK)
+        return [Card("Talk without music", "m2ugen chat", said)]
+
+    def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
+        card = super()._card(title, command, name, reply, given)
+        earlier = None if self.beside is None else self.beside / f"{name}.mp3"
+        card.earlier = earlier if earlier is not None and earlier.is_file() else None
+        return card
+
+    def _keep_sound(self, reply: Reply, name: str) -> None:
+        """Nothing: the compressed sound is enough."""
+
+    def _draw_sound(self, reply: Reply, name: str, card: Card) -> None:
+        """Nothing: the notes are drawn."""

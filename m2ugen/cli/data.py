@@ -75,12 +75,13 @@ def nano(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same material.", min=0)] = 0,
     workers: Annotated[int, typer.Option("--workers", help="Processes to use.", min=1)] = 1,
 ) -> None:
-    """Build what nano is trained on: arranged scores and features of their recordings.
+    """Build what nano is trained on: arranged scores, features of their recordings, and plain talk.
 
     Works without --corpora too, from the scores that the music21 package holds; the Debian package mma arranges.
     """
     with common.quiet_libraries():
         from m2ugen.data.nano.build import build_scores
+        from m2ugen.data.nano.language.own_words import write_own_words
         from m2ugen.data.nano.recordings import build_recordings
 
         build_scores(output / "scores", corpora, count=count, seed=seed, workers=workers)
@@ -94,6 +95,8 @@ def nano(
                 seed=seed,
                 workers=workers,
             )
+            with common.progress_bar("own words") as progress:
+                write_own_words(output, progress=progress)
     print(output)
 
 

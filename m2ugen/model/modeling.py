@@ -132,8 +132,9 @@ class M2UGenModel(PreTrainedModel):
         output = M2UGenOutput(hidden_states=hidden_states)
         if labels is not None:
             output.cross_entropy = model.cross_entropy(hidden_states, labels, candidates)
-        if self.projector is not None and bool((has_audio := (input_ids == model.vocab_size).any(dim=1)).any()):
-            output.conditioning = self.project_audio(input_ids[has_audio], hidden_states[has_audio])
+        said = input_ids if labels is None else labels  # [AUD] tokens of earlier turns have no targets
+        if self.projector is not None and bool((has_audio := (said == model.vocab_size).any(dim=1)).any()):
+            output.conditioning = self.project_audio(said[has_audio], hidden_states[has_audio])
             if targets is not None:
                 wanted = targets * self.target_scale
                 output.conditioning_error = F.mse_loss(output.conditioning.float(), wanted.float())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from m2ugen.data.nano.dialogue import Dialogue
+from m2ugen.data.nano.dialogue import PLAIN, Dialogue
 from m2ugen.model.language_model import IGNORED
 from m2ugen.model.prompting import MODALITIES, Describe, Turn, encode_answer, encode_prompt, findings
 
@@ -19,10 +19,22 @@ NOT_TOLD: Mapping[str, Describe] = MappingProxyType({})  # of encoders whose fin
 def encode(
     dialogue: Dialogue, tokenizer: Any, prompt_format: str, describers: Mapping[str, Describe] = NOT_TOLD
 ) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt and of the answer, [AUD] tokens and end included."""
+    """Token ids of the prompt and of the answer, [AUD] tokens and end included; plain text has no prompt and no end."""
+    if dialogue.kind == PLAIN:
+        return [], list(tokenizer(dialogue.reply, add_special_tokens=False)["input_ids"])
     found = findings(describers, {name: getattr(dialogue, name) for name in dialogue.attached})
+    earlier = [
+        Turn(
+            before.user,
+            dialogue.attached if before.attached else (),
+            before.reply,
+            before.makes_music,
+            found if before.attached else (),
+        )
+        for before in dialogue.earlier
+    ]
     turn = Turn(dialogue.user, dialogue.attached, dialogue.reply, dialogue.target is not None, found)
-    return encode_prompt(tokenizer, [turn], prompt_format), encode_answer(tokenizer, turn, prompt_format)
+    return encode_prompt(tokenizer, [*earlier, turn], prompt_format), encode_answer(tokenizer, turn, prompt_format)
 
 
 def collate(

@@ -62,6 +62,18 @@ def test_rows_without_audio_do_not_enter_the_conditioning_error() -> None:
     )
 
 
+@torch.no_grad()
+def test_audio_tokens_of_an_earlier_turn_are_no_answer() -> None:
+    model = tiny_model()
+    ids = torch.tensor([[1, 5, *AUDIO, 2, 6, 7, *AUDIO, 2], [1, 5, *AUDIO, 2, 6, 7, 8, 9, 3, 4, 5, 6, 7, 8, 2]])
+    labels = ids.clone()
+    labels[:, :13] = -100
+    output = model(ids, labels=labels, targets=torch.zeros(1, 3, 4))
+    assert output.conditioning.shape == (1, 3, 4)
+    states = output.hidden_states[:1, 12:20]  # those before the second [AUD0] and so on
+    torch.testing.assert_close(output.conditioning / model.target_scale, model.conditioning(states))
+
+
 def test_saving_and_loading_gives_the_same_model(tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path)

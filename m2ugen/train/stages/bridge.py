@@ -17,6 +17,8 @@ from torch import nn
 
 from m2ugen.config import M2UGenConfig
 from m2ugen.data.nano.dialogue import STAGE_MIXES, Dialogue, DialogueSource
+from m2ugen.data.nano.language.own_words import read_own_words
+from m2ugen.data.nano.language.plain_text import manual, passages
 from m2ugen.data.nano.language.prompts import read_descriptions
 from m2ugen.data.nano.recordings import load_recordings
 from m2ugen.data.nano.shards import read_shards
@@ -255,6 +257,7 @@ def load_material(
     model = M2UGenModel.for_training(M2UGenConfig.from_preset(preset), init=init, seed=seed)
     descriptions = [] if corpora is None else read_descriptions(corpora)
     cut = len(descriptions) // 20  # a twentieth of the descriptions is held out
+    own_words, plain = read_own_words(data), passages(manual(held_out=False))
     encoders = {name: getattr(model.config, f"{name}_encoder") for name in model.config.modalities}
     shapes = {name: (encoder.num_tokens, encoder.dim) for name, encoder in encoders.items()}
     layout, found = model.config.prompt_format, []
@@ -266,7 +269,7 @@ def load_material(
         recordings = load_recordings(data / "recordings", split)
         if believe_the_ear and split == "train":
             recordings = [replace(r, attributes=NanoMusicEncoder.likeliest(r.features)) for r in recordings]
-        source = DialogueSource(recordings, pieces, texts, mix, number, joined)
+        source = DialogueSource(recordings, pieces, texts, mix, number, joined, own_words, plain + texts)
         told = describers(model.config)
         found.append(DialogueBatches(source, model.tokenizer, shapes, batches, prompt_format=layout, describers=told))
     return model, found[0], found[1]

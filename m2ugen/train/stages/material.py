@@ -122,7 +122,7 @@ class SampleBatches(BatchSource):
     def dialogue(self, item: Item) -> Dialogue:
         """A sample with its features. Raises InputError when they have gone from the disk."""
         sample = item.sample
-        given = {name: self._features(key) for name, key in item.keys.media.items()}
+        given: dict[str, Any] = {name: self._features(key) for name, key in item.keys.media.items()}
         target = None if item.keys.target is None else self._features(item.keys.target)
         return Dialogue(sample.split, sample.request, sample.answer, target=target, **given)
 
@@ -252,7 +252,7 @@ def _items(
         length = 0
         if reason is None:
             target = np.zeros(0) if keys[place].target is not None else None
-            blank = {name: np.zeros(0) for name in sample.media}
+            blank: dict[str, Any] = {name: np.zeros(0) for name in sample.media}
             plain = Dialogue(sample.split, sample.request, sample.answer, target=target, **blank)
             length = sum(map(len, encode(plain, model.tokenizer, model.config.prompt_format)))
             reason = None if length <= material.max_tokens else "longer than max_tokens"

@@ -89,7 +89,7 @@ def keep_states(model: M2UGenModel, batches: DialogueBatches) -> tuple[torch.Ten
             hidden = language_model(
                 ids, model.adapter_states(batch["features"], batch["present"]), batch["attention_mask"]
             )
-        states.append(model.audio_states(ids, hidden.float()))
+        states.append(model.audio_states(batch["labels"], hidden.float()))
         targets.append(batch["targets"])
     return torch.cat(states).clone(), torch.cat(targets).clone()
 

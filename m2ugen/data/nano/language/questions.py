@@ -17,25 +17,33 @@ from m2ugen.score.wording import join, key_name, tempo_class, with_article
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "drums": ("Are there drums?", "Does it have drums?", "is there percussion", "Do you hear drums in this song?", "Is there a drum beat?",
-              "are drums playing?", "Does this track contain drums or not?", "is there any drumming in this?"),
+              "are drums playing?", "are there any drums?", "drums?", "does it have a beat?", "Does this track contain drums or not?", "is there any drumming in this?"),
     "mode": ("Is this in a major or a minor key?", "major or minor?", "What mode is the song in?", "Is the music in major or minor?",
-             "is it minor or major", "Does this sound major or minor?"),
-    "key": ("What key is this in?", "what's the key?", "Which key is the song in?", "In what key is this piece?", "tell me the key", "key?"),
+             "is it minor or major", "Does this sound major or minor?", "Is it major or minor?", "is that major?"),
+    "key": ("What key is this in?", "what's the key?", "Which key is the song in?", "In what key is this piece?", "tell me the key", "key?", "in which key is it?", "What is the key?"),
     "tempo": ("What is the tempo in bpm?", "How many bpm?", "how many beats per minute does this have", "Estimate the tempo in beats per minute.",
-              "What's the bpm of this track?", "bpm?"),
-    "tempo_word": ("Is this fast or slow?", "How fast is the music?", "What is the tempo?", "slow, medium or fast?", "Describe the tempo.",
+              "What's the bpm of this track?", "bpm?", "how many bpm is it?", "what bpm is that?"),
+    "tempo_word": ("Is this fast or slow?", "How fast is the music?", "What is the tempo?", "slow, medium or fast?", "Describe the tempo.", "How fast is it?", "how fast is this?", "Is it fast?", "what's the tempo?", "how slow is it?",
                    "is the tempo slow or fast"),
-    "metre": ("What is the time signature?", "what meter is this in?", "Is it in 3/4 or 4/4?", "time signature?", "Which metre does it have?"),
+    "metre": ("What is the time signature?", "what meter is this in?", "Is it in 3/4 or 4/4?", "time signature?", "Which metre does it have?", "is it a waltz?", "how many beats are in a bar?", "What is the metre?"),
     "instruments": ("Which instruments play?", "What instruments are used?", "what instruments do you hear", "List the instruments.",
-                    "Name the instruments in this song.", "Who is playing?", "instruments?"),
+                    "Name the instruments in this song.", "Who is playing?", "instruments?", "what do you hear?", "which instruments are in it?"),
     "genre": ("What genre is this?", "which style of music is this", "What kind of music is it?", "Name the genre.", "genre?",
-              "What style is this song in?"),
-    "energy": ("How energetic is this?", "what is the energy level?", "Is it calm or energetic?", "How intense is the music?", "energy?"),
-    "mood": ("What is the mood?", "How does this music feel?", "what mood does this have", "Is it happy or sad?", "Which emotion does it convey?"),
-    "lead": ("Which instrument plays the melody?", "What is the lead instrument?", "who plays the tune?", "Which instrument leads?"),
+              "What style is this song in?", "What is the genre?", "what style is it?"),
+    "energy": ("How energetic is this?", "what is the energy level?", "Is it calm or energetic?", "How intense is the music?", "energy?", "how energetic is it?", "is it calm?"),
+    "mood": ("What is the mood?", "How does this music feel?", "what mood does this have", "Is it happy or sad?", "Which emotion does it convey?", "how does it feel?", "Is it sad?", "is it a happy piece?"),
+    "lead": ("Which instrument plays the melody?", "What is the lead instrument?", "who plays the tune?", "Which instrument leads?", "what plays the melody?"),
     "duration": ("How long is this?", "How many seconds does it last?", "what is the length of the recording"),
     "has_instrument": ("Is there {0} in this song?", "Do you hear {0}?", "does it have {0}", "Can you hear {0}?", "is {1} playing?",
                        "Does the song feature {0}?"),
+}  # fmt: skip
+FOLLOW_UPS: dict[str, tuple[str, ...]] = {  # the same, after another question
+    "drums": ("and drums?", "does it have drums too?"), "mode": ("and is it major or minor?", "major or minor then?"),
+    "key": ("and the key?", "and in which key?"), "tempo": ("and how many bpm?", "and the bpm?"),
+    "tempo_word": ("and the tempo?", "and is it fast or slow?"), "metre": ("and the time signature?", "and the metre?"),
+    "instruments": ("and the instruments?", "and which instruments play?"), "genre": ("and the genre?", "and what style is it?"),
+    "energy": ("and how energetic is it?", "and the energy?"), "mood": ("and the mood?", "and how does it feel?"),
+    "lead": ("and who plays the melody?", "and the lead instrument?"),
 }  # fmt: skip
 MOODS: dict[tuple[str, int], str] = {  # mode and energy third → words for it
     ("major", 0): "peaceful and warm", ("major", 1): "bright and hopeful", ("major", 2): "happy and lively",
@@ -71,6 +79,17 @@ def sample_question(
     return pick(rng, QUESTIONS[kind]), _answer(rng, kind, attributes, extras)
 
 
+def sample_follow_up(
+    rng: np.random.Generator, attributes: Attributes, extras: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """A question that leans on one before it, in half of the cases, or one that could stand alone; and its answer."""
+    kinds = [kind for kind in FOLLOW_UPS if _answerable(kind, attributes, extras or {})]
+    if not kinds or maybe(rng, 0.5):
+        return sample_question(rng, attributes, extras)
+    kind = pick(rng, kinds)
+    return pick(rng, FOLLOW_UPS[kind]), _answer(rng, kind, attributes, extras or {})
+
+
 def _answerable(kind: str, attributes: Attributes, extras: Mapping[str, Any]) -> bool:
     if kind == "duration":
         return "duration" in extras
@@ -95,8 +114,9 @@ def _answer(rng: np.random.Generator, kind: str, attributes: Attributes, extras:
         case "tempo":
             return pick(rng, ("About {0:.0f} bpm.", "The tempo is about {0:.0f} bpm.")).format(attributes.tempo)
         case "tempo_word":
-            name = tempo_class(attributes.tempo or 0.0)
-            return pick(rng, ("It is {0}.", "The tempo is {0}.")).format(name if name != "medium" else "medium tempo")
+            name, bpm = tempo_class(attributes.tempo or 0.0), attributes.tempo or 0.0
+            name = name if name != "medium" else "medium tempo"
+            return pick(rng, ("It is {0}.", "It is {0}, about {1:.0f} bpm.", "The tempo is {0}.")).format(name, bpm)
         case "metre":
             return pick(rng, ("It is in {0}.", "The time signature is {0}.")).format(attributes.metre)
         case "instruments":

@@ -57,6 +57,7 @@ class Gallery(Demo):
 
     beside: Path | None = None
     title = "m2ugen: a gallery"
+    light = True
 
     def steps(self) -> list[Callable[[], list[Card]]]:
         return [self._from_text, self._from_pictures, self._from_video, self._edit, self._ask, self._talk]
@@ -95,9 +96,3 @@ class Gallery(Demo):
         earlier = None if self.beside is None else self.beside / f"{name}.mp3"
         card.earlier = earlier if earlier is not None and earlier.is_file() else None
         return card
-
-    def _keep_sound(self, reply: Reply, name: str) -> None:
-        """Nothing: the compressed sound is enough."""
-
-    def _draw_sound(self, reply: Reply, name: str, card: Card) -> None:
-        """Nothing: the notes are drawn."""

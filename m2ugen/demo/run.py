@@ -28,6 +28,7 @@ class Demo:
     model: M2UGen
     folder: Path
     title = "m2ugen: five abilities"
+    light = False  # without lossless sound and spectrograms
 
     def steps(self) -> list[Callable[[], list[Card]]]:
         """What makes the cards, in order."""
@@ -88,7 +89,6 @@ class Demo:
         return cards
 
     def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
-        self._keep_sound(reply, name)
         listen = reply.save(self.folder / f"{name}.mp3")
         card = Card(
             title,
@@ -98,19 +98,14 @@ class Demo:
             given=given or [],
             audio=listen,
         )
-        self._draw_sound(reply, name, card)
+        if not self.light:
+            reply.save(self.folder / f"{name}.wav")
+            picture = self.folder / f"{name}-spectrogram.png"
+            spectrogram(*reply.sound).save(picture)
+            card.pictures.append(("spectrogram", picture))
         if reply.notes is not None and reply.plan is not None:
             card.midi = reply.save_midi(self.folder / f"{name}.mid")
             picture = self.folder / f"{name}-pianoroll.png"
             piano_roll(reply.notes, reply.plan).save(picture)
             card.pictures.append(("piano roll", picture))
         return card
-
-    def _keep_sound(self, reply: Reply, name: str) -> None:
-        """Lossless, beside the compressed sound of the page."""
-        reply.save(self.folder / f"{name}.wav")
-
-    def _draw_sound(self, reply: Reply, name: str, card: Card) -> None:
-        picture = self.folder / f"{name}-spectrogram.png"
-        spectrogram(*reply.sound).save(picture)
-        card.pictures.append(("spectrogram", picture))

@@ -68,7 +68,8 @@ def keep(path: Path, module: nn.Module) -> None:
 
 def _forget(folder: Path) -> None:
     total = 0
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True):
-        total += path.stat().st_size
-        if total > BUDGET and time.time() - path.stat().st_mtime > RECENT:
+    files = [(path.stat(), path) for path in folder.glob("*.safetensors")]
+    for status, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
+        total += status.st_size
+        if total > BUDGET and time.time() - status.st_mtime > RECENT:
             path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from m2ugen.model.decoders.base import Music, Player, Progress
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
+from m2ugen.model.requests import wants_words
 from m2ugen.model.soundtrack import follow_clip
 from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
@@ -343,7 +344,8 @@ class M2UGen:
             target = attributes_from_conditioning(understood.conditioning[0].float().cpu().numpy())
         assert command is not None  # a decoder that composes gets resolved commands only
         listened = time.perf_counter()
-        music = apply_edit(command, source, player, target, seed, progress)
+        midi = None if loaded.music is None else loaded.music.score
+        music = apply_edit(command, source, player, target, seed, progress, midi)
         return music_reply(command.phrase(), music, seed, start, listened)
 
 
@@ -374,17 +376,19 @@ class Chat:
         """Answer one message: in words, with new music, or with a changed version of the last music.
 
         An answer that goes on with the [AUD] tokens makes music. One that opens with the sentence of an edit changes
-        the last music, and so does a message that is plainly an edit. Raises InputError; a message that
-        failed leaves the conversation as it was.
+        the last music, and so does a message that is plainly an edit. A question by its form, or a greeting, is
+        answered in words whatever the model thinks. Raises InputError; a message that failed leaves the conversation
+        as it was.
         """
         start = time.perf_counter()
         source = music if music is not None else self._attached_music
         loaded = self.model.processor.load(music=source, image=image, video=video)
         turn = Turn(checked_text(message), loaded.attached)
         turns = [*self.turns[-MAX_TURNS:], turn]
-        sampling = Sampling(audio="never" if self.model.model.decoder is None else "auto")
-        understood = self.model._understand(turns, loaded, sampling, self.seed)
-        reply = self.model.carry_out(understood, loaded, self.seed, "auto", duration, start, progress)
+        in_words = self.model.model.decoder is None or wants_words(turn.user)
+        understood = self.model._understand(turns, loaded, Sampling(audio="never" if in_words else "auto"), self.seed)
+        edit: Edit = "never" if in_words else "auto"
+        reply = self.model.carry_out(understood, loaded, self.seed, edit, duration, start, progress)
         made = reply.audio is not None
         self.turns.append(replace(understood.turn, reply=understood.text, makes_music=made))
         if made:

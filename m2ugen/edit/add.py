@@ -38,7 +38,10 @@ def add(command: EditCommand, source: EditSource, context: EditContext) -> Music
     audio = source.audio
     for role in roles:
         audio = audio + part_sound(source, plan, notes, role, context.seed)[:, : audio.shape[-1]]
-    return source.changed(limited(audio, source.sample_rate))
+    changed = source.changed(limited(audio, source.sample_rate))
+    if source.midi is not None and len(analysis.melody) == len(analysis.notes):  # one line, which is all that played
+        changed.plan, changed.notes = plan, sort_notes(notes)
+    return changed
 
 
 def need_decoder(context: EditContext) -> Player:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from m2ugen.edit import add, effects, infill, restyle, separate, signal
+from typing import TYPE_CHECKING
+
+from m2ugen.edit import add, effects, extend, infill, restyle, separate, signal
 from m2ugen.edit.command import EditCommand, parse_phrase
 from m2ugen.edit.instructions import read_instruction, says_amount
 from m2ugen.edit.source import EditContext, EditSource, Handler
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, Player, Progress
 from m2ugen.score.attributes import Attributes
+
+if TYPE_CHECKING:
+    from symusic import Score
 
 _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **signal.HANDLERS,
@@ -17,16 +22,17 @@ _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **add.HANDLERS,
     **restyle.HANDLERS,
     **infill.HANDLERS,
+    **extend.HANDLERS,
 }
 OPERATIONS = tuple(_HANDLERS)
 NEW_NOTES = frozenset(
-    (*add.HANDLERS, *restyle.HANDLERS, *infill.HANDLERS)
+    (*add.HANDLERS, *restyle.HANDLERS, *infill.HANDLERS, *extend.HANDLERS)
 )  # operations that need a decoder which composes
 NEUTRAL_AMOUNT = {"tempo": 100.0}  # per cent; the others change nothing at 0
 HELP = (
     "add, remove, keep only or replace an instrument; change tempo, key, mode, style, mood, energy, length or volume; "
-    "write a part or some of its bars anew, fade in or out, repeat, reverse, reverb, echo, filter, telephone, "
-    "distortion"
+    "write a part or some of its bars anew, continue, fade in or out, repeat, reverse, reverb, echo, filter, "
+    "telephone, distortion"
 )
 
 
@@ -65,10 +71,12 @@ def apply_edit(
     target: Attributes | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    midi: Score | None = None,
 ) -> Music:
     """Carry out ``command`` on ``source`` and keep everything else.
 
-    ``source`` with a plan and notes is edited in its score; else only its audio is used. ``decoder`` writes new
+    ``source`` with a plan and notes is edited in its score; else its audio is used, and what is known of its notes from
+    the ``midi`` file that it was. ``decoder`` writes new
     notes where an edit needs them (``play``); ``target`` is what the result should be like (the language model's
     conditioning), which chooses the band where a recording is played anew. Same arguments, same samples.
 
@@ -79,7 +87,7 @@ def apply_edit(
     if progress is not None:
         progress(0.0)
     context = EditContext(decoder, target, seed)
-    music = _HANDLERS[command.operation](command, EditSource(source), context)
+    music = _HANDLERS[command.operation](command, EditSource(source, midi), context)
     if progress is not None:
         progress(1.0)
     return music

@@ -33,6 +33,7 @@ _PHRASES: dict[str, str] = {  # operation → canonical sentence; {targets}, {fi
     "fade out": "Fading out over {amount:.0f} seconds.",
     "effect": "Applying {first}.",
     "infill": "Writing new {targets}.",
+    "continue": "Continuing it for {amount:.0f} seconds.",
 }
 KEYS = tuple(TONICS) + tuple(f"{tonic} {mode}" for tonic in TONICS for mode in MODES)
 _VOCABULARY: dict[str, frozenset[str]] = {
@@ -50,6 +51,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # amounts that make sense
     "transpose": (-24.0, 24.0),  # semitones
     "energy": (-4.0, 4.0),  # steps of ENERGIES
     "length": (1.0, 3600.0),  # seconds
+    "continue": (1.0, 600.0),  # seconds
     "loop": (2.0, 64.0),  # times
     "volume": (-60.0, 24.0),  # decibels
     "fade in": (1.0, 60.0),  # seconds
@@ -64,7 +66,8 @@ class EditCommand:
     Operations and the units of their amounts: add, remove, solo, swap (from, to), lead: instruments; tempo
     (25-400 % of the present tempo), bpm (20-400), transpose (-24 to 24 semitones), key ("D minor", "D"), mode,
     genre, energy (-4 to 4 steps), mood (a mood word), length (1-3600 s), loop (2-64 times), volume (-60 to 24 dB),
-    fade in, fade out (1-60 s), effect (one of EFFECTS), infill: instruments or roles, whose part is written anew.
+    fade in, fade out (1-60 s), effect (one of EFFECTS), infill: instruments or roles, whose part is written anew,
+    continue (1-600 s more).
     ``bars`` are the first and the last bar, counted from 1, that an infill is about; None: all. Raises InputError
     where a value is outside these.
     """

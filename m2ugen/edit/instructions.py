@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from m2ugen.edit.command import EditCommand
+from m2ugen.edit.parts import BANDS
 from m2ugen.errors import InputError
 from m2ugen.score.attributes import TONICS
 from m2ugen.score.lexicon import (
@@ -19,6 +20,8 @@ from m2ugen.score.lexicon import (
 )
 from m2ugen.score.lexicon_words import TYPOS
 
+USUAL_CONTINUATION = 16.0  # seconds
+ACCOMPANISTS = ("piano", "electric bass", "drums")  # where nobody is named
 _NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 _INTERVALS = {"semitone": 1, "half step": 1, "half tone": 1, "whole step": 2, "whole tone": 2, "tone": 2, "step": 2,
               "minor third": 3, "major third": 4, "third": 4, "fourth": 5, "fifth": 7, "octave": 12}  # fmt: skip
@@ -39,6 +42,7 @@ _REMOVE = r"\b(remov\w+|delet\w+|take (out|away)|get rid of|without|drop|mute|no
 _SOLO = r"\b(only|solo|isolat\w+|just|extract|nothing but|alone)\b"
 _SWAP = r"\b(replace|swap|exchange|substitute|change|turn|switch|instead of|convert)\b"
 _NEW = r"\b(new|another|different|other|regenerate|rewrite|re-write|redo|recompose|write .* (again|anew)|fresh)\b"
+_CONTINUE = r"\b(continu\w*|go(es)? on|carry on|keep (it |the music )?(going|playing)|extend\w*|prolong|longer)\b"
 _BARS = r"\b(?:bars?|measures?)\s+(\d+)(?:\s*(?:-|–|to|until|through|and)\s*(?:bars?\s+|measures?\s+)?(\d+))?"
 _ROLE_WORDS = {"melody": "melody", "tune": "melody", "lead": "melody", "bass": "bass", "bass line": "bass", "bassline": "bass",
                "chords": "chords", "accompaniment": "chords", "arpeggio": "arpeggio", "pad": "pad", "drums": "drums", "beat": "drums"}  # fmt: skip
@@ -52,7 +56,7 @@ def read_instruction(text: str) -> EditCommand | None:
     tokens = [_COMPARATIVES.get(token, token) for token in tokenize(text)]
     plain = " ".join(TYPOS.get(token, token) for token in tokens)
     matches = [Match(m.start, m.end, m.entry) for m in find_phrases(tokens)]
-    for reader in (_infill, _effect, _length, _tempo, _pitch, _volume, _players, _style):
+    for reader in (_infill, _continuation, _effect, _length, _tempo, _pitch, _volume, _players, _style):
         try:
             command = reader(text if reader is _pitch else text.lower(), plain, matches)  # keys need their capitals
         except InputError:
@@ -80,6 +84,12 @@ def _infill(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
         return None
     place = None if bars is None else (int(bars[1]), int(bars[2] or bars[1]))
     return EditCommand("infill", targets, bars=place)
+
+
+def _continuation(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
+    if not re.search(_CONTINUE, text) or re.search(r"\bfad(e|es|ing)\b|\b(to|total|loop\w*|repeat\w*)\b", text):
+        return None
+    return EditCommand("continue", (), float(round(read_duration(text) or USUAL_CONTINUATION)))
 
 
 def _effect(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
@@ -185,7 +195,9 @@ def _players(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
     named = [m.entry.instruments for m in matches if m.entry.instruments]
     names = tuple(dict.fromkeys(choose_member(members, genre) for members in named))
     if not names:
-        if re.search(_ADD, plain) and re.search(r"\b(harmony|accompaniment|chords|backing)\b", plain):
+        if re.search(r"\b(accompan\w+|a (backing )?band|backing (track|band))\b", plain):
+            return EditCommand("add", ACCOMPANISTS if genre is None else BANDS[genre][1:])
+        if re.search(_ADD, plain) and re.search(r"\b(harmony|chords|backing)\b", plain):
             return EditCommand("add", ("piano",))
         return None
     if len(names) >= 2 and re.search(_SWAP, plain):

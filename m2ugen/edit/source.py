@@ -15,6 +15,8 @@ from m2ugen.score.attributes import Attributes
 from m2ugen.score.notes import PART
 
 if TYPE_CHECKING:
+    from symusic import Score
+
     from m2ugen.score.plan import Plan
     from m2ugen.score.transcription import SourceAnalysis
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 class EditSource:
     """The music to be edited. With a plan and notes (``music.plan``, ``music.notes``) edits are exact.
 
-    ``analysis`` is what transcription makes of the sound; it is computed when an edit first asks for it.
+    ``midi`` is the score that the sound was rendered from, if it came as one. ``analysis`` is what transcription makes
+    of it, or else of the sound; it is computed when an edit first asks for it.
     """
 
-    def __init__(self, music: Music) -> None:
-        self.music = music
+    def __init__(self, music: Music, midi: Score | None = None) -> None:
+        self.music, self.midi = music, midi
 
     @property
     def audio(self) -> np.ndarray:
@@ -49,7 +52,7 @@ class EditSource:
         """Beats, key, chords and melody of the recording. Raises InputError where there is nothing to analyse."""
         from m2ugen.score.transcription import describe
 
-        return describe(Audio(self.audio, self.sample_rate))
+        return describe(Audio(self.audio, self.sample_rate, self.midi))
 
     def changed(self, audio: np.ndarray, keep_score: bool = False) -> Music:
         """Music with other samples; the score goes along where it still tells the truth."""

@@ -25,6 +25,17 @@ TEMPLATES: dict[str, tuple[float, dict[int, float]]] = {  # quality → cost, we
 CHANGE_COST = 0.12  # of a new chord, in units of template similarity
 OUTSIDE_COST = 0.05  # for each chord tone outside the scale
 BASS_WEIGHT = 0.25
+# What a lone tune is harmonised with: (root, quality) → cost, by mode. It names no chord outright, so usage decides.
+USUAL_CHORDS: dict[str, dict[tuple[int, str], float]] = {
+    "major": {
+        (0, "maj"): 0.0, (5, "maj"): 0.06, (7, "maj"): 0.06, (9, "min"): 0.12, (2, "min"): 0.14, (4, "min"): 0.25,
+    },
+    "minor": {
+        (0, "min"): 0.0, (5, "min"): 0.06, (7, "maj"): 0.1, (8, "maj"): 0.12, (10, "maj"): 0.12, (3, "maj"): 0.12,
+    },
+}  # fmt: skip
+HOME_BONUS = 0.15  # for the tonic's chord where a lone tune begins and ends
+LONE = 1.15  # pitch classes that sound together on average, up to which a tune is alone
 MIN_ENERGY = 0.02  # of the loudest slot, below which there is no chord
 
 
@@ -82,7 +93,8 @@ def estimate_chords(
     """The chord of every slot of ``bars`` bars from the first downbeat, relative to the tonic of ``key``.
 
     ``chroma`` and ``bass`` (the low notes only) are float [frames, 12], ``frame_seconds`` apart. Templates with a
-    Viterbi search that prefers staying on a chord and chords of the key. None where nothing sounds.
+    Viterbi search that prefers staying on a chord and chords of the key; a tune without accompaniment gets USUAL_CHORDS
+    that hold its notes. None where nothing sounds.
     """
     bounds = slot_times(beats, bars)
     profile = _slot_means(chroma, frame_seconds, bounds)
@@ -95,9 +107,21 @@ def estimate_chords(
     chords, costs, templates = _vocabulary(*key)
     roots = np.array([(key[0] + chord.root) % 12 for chord in chords])
     fit = unit @ templates.T + BASS_WEIGHT * low[:, roots] - costs  # [slots, chords]
+    if _is_lone(chroma):
+        usual = np.array([USUAL_CHORDS[key[1]].get((chord.root, chord.quality), 1.0) for chord in chords])
+        fit = (profile / (energy[:, None] + 1e-9)) @ (templates.T > 0) - usual  # share of the tune that a chord holds
+        fit[0, usual == 0.0] += HOME_BONUS
+        fit[-1, usual == 0.0] += HOME_BONUS
     best = _viterbi(fit, CHANGE_COST)
     quiet = energy < MIN_ENERGY * max(float(energy.max()), 1e-9)
     return tuple(None if silent else chords[k] for k, silent in zip(best, quiet, strict=True))
+
+
+def _is_lone(chroma: np.ndarray) -> bool:
+    """Whether hardly more than one pitch class sounds at a time in float [frames, 12]."""
+    loudest = chroma.max(axis=1, keepdims=True)
+    sounding = (loudest[:, 0] > 0.1 * float(loudest.max(initial=0.0))) & (loudest[:, 0] > 0)
+    return bool(sounding.any()) and float((chroma[sounding] > 0.5 * loudest[sounding]).sum(axis=1).mean()) <= LONE
 
 
 def _vocabulary(tonic: int, mode: str) -> tuple[list[Chord], np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ BASS_TOP = 52  # MIDI pitch below which a note counts for the bass
 MELODY_LOW = 55
 SECTION_BARS = 8
 MIN_SECONDS = 1.0
+RINGING = 0.75  # of a bar, in which nothing begins, that notes may sound on after the end
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,19 @@ def describe(audio: Audio) -> SourceAnalysis:
     chroma, bass = _fold(roll), _fold(roll[:, : BASS_TOP - LOWEST])
     tonic, mode, confidence = estimate_key(chroma, bass)
     beats = _from_first_bar(beats)
-    end = float(notes[:, 1].max()) if len(notes) else audio.duration
-    length = (float(beat_place(beats, np.array([end]))[0]) - beats.downbeat) / beats.beats_per_bar
-    bars = max(int(np.ceil(length - 0.3)), 1)  # less is the ring of the last notes
+    bars = _count_bars(notes, beats, audio.duration)
     chords = estimate_chords(chroma, FRAME_SECONDS, beats, (tonic, mode), bars, bass)
     analysis = SourceAnalysis(beats.tempo, beats, tonic, mode, confidence, bars, chords, notes, empty_notes())
     return SourceAnalysis(**{**vars(analysis), "melody": _melody(analysis)})
+
+
+def _count_bars(notes: np.ndarray, beats: Beats, duration: float) -> int:
+    """Bars from the first downbeat to the end of the last note, without one that only holds its ring."""
+    last = notes[:, :2].max(axis=0) if len(notes) else np.full(2, duration)
+    struck, length = (beat_place(beats, last) - beats.downbeat) / beats.beats_per_bar
+    bars = int(np.ceil(length - 0.3))
+    begun = int(np.floor(struck + 0.05)) + 1  # the last bar in which a note begins
+    return max(begun if bars == begun + 1 and length - begun < RINGING else bars, 1)
 
 
 def _at_model_rate(mono: np.ndarray, sample_rate: int) -> np.ndarray:

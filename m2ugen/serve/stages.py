@@ -12,7 +12,7 @@ from m2ugen.errors import InputError, M2UGenError
 from m2ugen.model.prompting import Turn
 from m2ugen.serve.media import load_image, load_music, load_video
 from m2ugen.serve.results import read_result, write_result
-from m2ugen.serve.tasks import AUDIO_OF, EDIT_OF, Task
+from m2ugen.serve.tasks import Task
 
 if TYPE_CHECKING:
     from m2ugen.pipeline import M2UGen, Understanding
@@ -79,7 +79,7 @@ def understand(
     if not ready:
         return []
     first = ready[0][0]
-    audio: Any = AUDIO_OF[first.kind] if model.model.projector is not None else "never"
+    audio: Any = first.audio if model.model.projector is not None else "never"
     sampling = Sampling(max_new_tokens=first.max_new_tokens, temperature=first.temperature, audio=audio)
     understood = model.understand(
         [(turns, loaded) for _, loaded, turns in ready],
@@ -107,7 +107,7 @@ def carry_out(model: M2UGen, understood: Understood, progress: Callable[[float],
     if task.kind in ("generate", "edit", "play"):
         model.need_decoder()
     options: dict[str, Any] = {} if task.guidance_scale is None else {"guidance_scale": task.guidance_scale}
-    edit: Any = EDIT_OF[task.kind]
+    edit: Any = task.edit
     reply = model.carry_out(
         understood.understanding,
         understood.loaded,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m2ugen.model.prompting import Turn
+from m2ugen.model.requests import wants_words
 
 Kind = Literal["ask", "generate", "edit", "chat", "play"]
 # Whether the language model ends its answer with the [AUD] tokens, and whether an answer may be an edit.
@@ -18,7 +19,8 @@ EDIT_OF = {"ask": "never", "generate": "never", "edit": "always", "chat": "auto"
 class Task:
     """What is to be done. ``folder`` is the job's own: its decoded media lie in it, and its results will.
 
-    ``kind`` "chat" lets the model choose between words and music; "play" makes music, or edits where the words say so.
+    ``kind`` "chat" lets the model choose between words and music, unless the text plainly wants words; "play" makes
+    music, or edits where the words say so.
     ``source`` is the folder of an earlier result that serves as the music. ``history`` are the turns before.
     """
 
@@ -36,9 +38,23 @@ class Task:
     max_new_tokens: int = 96
 
     @property
+    def audio(self) -> str:
+        """As ``Sampling.audio``: whether the language model is to end its answer with the [AUD] tokens."""
+        return AUDIO_OF[self._plain_kind]
+
+    @property
+    def edit(self) -> str:
+        """Whether the answer may be a changed version of the music: "never", "auto" or "always"."""
+        return EDIT_OF[self._plain_kind]
+
+    @property
+    def _plain_kind(self) -> Kind:
+        return "ask" if self.kind == "chat" and wants_words(self.text) else self.kind
+
+    @property
     def batch_key(self) -> tuple[Any, ...] | None:
         """Tasks with the same key can be read together; None: alone, for what is drawn depends on its own seed."""
-        return None if self.temperature > 0 else (AUDIO_OF[self.kind], self.max_new_tokens)
+        return None if self.temperature > 0 else (self.audio, self.max_new_tokens)
 
 
 @dataclass(frozen=True)

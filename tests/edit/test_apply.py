@@ -35,6 +35,7 @@ class SimplePlayer:
         given: Mapping[str, np.ndarray] | None = None,
         roles: Sequence[str] | None = None,
         seed: int = 0,
+        given_bars: int | None = None,
     ) -> np.ndarray:
         rows: list[list[int]] = []
         for role, own in (given or {}).items():
@@ -43,7 +44,8 @@ class SimplePlayer:
         for index, part in enumerate(plan.parts):
             if roles is not None and part.role not in roles:
                 continue
-            for beat in range(plan.ticks // 12):
+            begin = 0 if given_bars is None or part.role not in (given or {}) else given_bars * 4
+            for beat in range(begin, plan.ticks // 12):
                 tick = beat * 12
                 chord = plan.chord_at(tick) or Chord(0, "maj")
                 if part.role == "drums":
@@ -294,3 +296,48 @@ def test_infill_says_what_is_not_there(composed: Music, command: EditCommand, re
         apply_edit(command, composed, OtherPlayer())
     with pytest.raises(InputError, match="composed"):
         apply_edit(command, heard(composed), OtherPlayer())
+
+
+def test_composed_music_goes_on_to_the_note(composed: Music) -> None:
+    assert composed.plan is not None and composed.notes is not None
+    longer = apply_edit(EditCommand("continue", (), 12.0), composed, OtherPlayer())
+    assert longer.plan is not None and longer.notes is not None
+    before = longer.plan.sections[: len(composed.plan.sections)]
+    assert before == composed.plan.sections
+    assert [section.letter for section in longer.plan.sections] == ["A", "B", "A"]  # new material, then a return
+    assert longer.plan.duration - composed.plan.duration == pytest.approx(12.0, abs=1.0)
+    kept = longer.notes[longer.notes[:, ONSET] < composed.plan.ticks]
+    assert np.array_equal(kept[:, [ONSET, PART]], composed.notes[:, [ONSET, PART]])
+    assert set(longer.notes[longer.notes[:, ONSET] >= composed.plan.ticks, PART]) == {0, 1, 2, 3}
+    assert longer.plan.ending and longer.plan.sections[-1].chords[-1] == Chord(0, "maj")
+
+
+def test_a_recording_goes_on_at_its_bar_line(composed: Music) -> None:
+    source = heard(composed)
+    target = Attributes(genre="pop", instruments=("flute", "piano", "electric bass"), lead="flute", energy=2)
+    longer = apply_edit(EditCommand("continue", (), 8.0), source, SimplePlayer(), target)
+    untouched = int(7.5 * RATE)  # four bars of two seconds, less a margin for the beat tracker
+    assert np.array_equal(longer.audio[:, :untouched], source.audio[:, :untouched])
+    assert longer.audio.shape[-1] / RATE == pytest.approx(16.0 + 2.0, abs=1.5)  # and the ring
+    power = (longer.audio[:, : 16 * RATE] ** 2).reshape(2, 32, -1).mean(axis=(0, 2))
+    assert power.min() > 0.05 * np.median(power)  # no gap where it is joined
+
+
+def test_a_midi_tune_is_accompanied_and_stays_a_score() -> None:
+    from symusic import Note, Score, Tempo, Track
+
+    from m2ugen.score.synthesis import render_score
+
+    score, track = Score(480), Track(program=73)
+    for index, pitch in enumerate((60, 64, 67, 64, 65, 69, 67, 65, 67, 71, 74, 71, 72, 67, 64, 60)):
+        track.notes.append(Note(index * 480, 450, pitch, 90))
+    score.tracks.append(track)
+    score.tempos.append(Tempo(0, 120))
+    tune = Music(render_score(score, sample_rate=RATE), RATE)
+    changed = apply_edit(EditCommand("add", ("piano", "electric bass")), tune, SimplePlayer(), midi=score)
+    assert changed.plan is not None and changed.notes is not None
+    assert changed.plan.tempo == pytest.approx(120.0) and changed.plan.tonic == 0
+    melody = changed.notes[changed.notes[:, PART] == 0]
+    assert melody[:, PITCH].tolist() == [note.pitch for note in track.notes]
+    roots = {chord.root for chord in changed.plan.sections[0].chords if chord is not None}
+    assert roots <= {0, 5, 7, 9, 2} and changed.plan.sections[0].chords[0] == Chord(0, "maj")

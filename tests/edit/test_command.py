@@ -39,7 +39,7 @@ commands = st.one_of(
         st.builds(EditCommand, st.just(op), st.just(()), st.integers(low, high).map(float))
         for op, low, high in (
             ("tempo", 25, 400), ("bpm", 20, 400), ("transpose", -24, 24), ("energy", -4, 4), ("length", 1, 3600),
-            ("loop", 2, 64), ("volume", -60, 24), ("fade in", 1, 60), ("fade out", 1, 60),
+            ("loop", 2, 64), ("continue", 1, 600), ("volume", -60, 24), ("fade in", 1, 60), ("fade out", 1, 60),
         )
     ),
 )  # fmt: skip
@@ -61,6 +61,13 @@ def test_any_text_is_safe(text: str) -> None:
     ("text", "phrase"),
     [
         ("add drums", "Adding drums."),
+        ("continue it for 20 seconds", "Continuing it for 20 seconds."),
+        ("please go on", "Continuing it for 16 seconds."),
+        ("make it 10 seconds longer", "Continuing it for 10 seconds."),
+        ("extend it to 40 seconds", "Changing the length to 40 seconds."),
+        ("accompany this melody", "Adding piano, electric bass and drums."),
+        ("accompany it with a jazz band", "Adding piano, acoustic bass and drums."),
+        ("accompany it with a guitar", "Adding acoustic guitar."),
         ("new drums in bars 5 to 8", "Writing new drums in bars 5 to 8."),
         ("write a different bass line", "Writing new bass."),
         ("regenerate the melody in bar 3", "Writing new melody in bars 3 to 3."),

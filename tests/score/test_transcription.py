@@ -136,3 +136,12 @@ def test_keys_and_chords_of_plain_profiles() -> None:
     chroma[:200, [0, 4, 7]], chroma[200:300, [9, 0, 4]] = 1.0, 1.0
     chords = estimate_chords(chroma, 0.01, beats, (0, "major"), 2)
     assert chords == (Chord(0, "maj"), Chord(0, "maj"), Chord(9, "min"), None)
+
+
+def test_a_lone_tune_gets_usual_chords_that_hold_its_notes() -> None:
+    beats = Beats(np.arange(9) * 0.5, 120.0, "4/4", 0, True)
+    chroma = np.zeros((400, 12))
+    for start, pitch_class in ((0, 4), (50, 7), (100, 9), (150, 5), (200, 11), (250, 2), (300, 0), (350, 4)):
+        chroma[start : start + 50, pitch_class] = 1.0
+    chords = estimate_chords(chroma, 0.01, beats, (0, "major"), 2)
+    assert chords == (Chord(0, "maj"), Chord(5, "maj"), Chord(7, "maj"), Chord(0, "maj"))

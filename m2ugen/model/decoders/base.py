@@ -66,6 +66,9 @@ class Player(Protocol):
         given: Mapping[str, np.ndarray] | None = None,
         roles: Sequence[str] | None = None,
         seed: int = 0,
+        given_bars: int | None = None,
     ) -> np.ndarray:
-        """The notes of ``plan``: those ``given`` (by role, unchanged) and those written for ``roles``."""
+        """The notes of ``plan``: those ``given`` (by role, unchanged; with ``given_bars`` in so many bars from the
+        start) and those written for ``roles``.
+        """
         ...

@@ -105,9 +105,10 @@ class ScoreDecoder(nn.Module):
         seed: int = 0,
         sampling: SamplingConfig | None = None,
         progress: Progress | None = None,
+        given_bars: int | None = None,
     ) -> np.ndarray:
-        """Write the notes of a plan, int32 [n, 5]; see ``performer.perform`` for ``given`` and ``roles``."""
-        return perform(self.engine(), plan, seed, sampling or self.config.sampling, given, roles, progress)
+        """Write the notes of a plan, int32 [n, 5]; see ``performer.perform`` for what is given and written."""
+        return perform(self.engine(), plan, seed, sampling or self.config.sampling, given, roles, progress, given_bars)
 
     def compose(
         self,

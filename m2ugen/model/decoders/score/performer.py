@@ -82,11 +82,23 @@ class _Piece:
     """What the writers of all windows share: the plan, the finished roles, the settings."""
 
     def __init__(
-        self, engine: NoteEngine, plan: Plan, sampling: SamplingConfig, seed: int, given: Mapping[str, np.ndarray]
+        self,
+        engine: NoteEngine,
+        plan: Plan,
+        sampling: SamplingConfig,
+        seed: int,
+        given: Mapping[str, np.ndarray],
+        given_bars: int,
     ) -> None:
-        self.engine, self.plan, self.sampling, self.seed, self.given = engine, plan, sampling, seed, given
+        self.engine, self.plan, self.sampling, self.seed = engine, plan, sampling, seed
+        self.given, self.given_bars = given, given_bars
         self.windows = windows(plan)
         self.done: dict[tuple[int, str], np.ndarray] = {}  # notes of a window's role, onsets from the piece's start
+
+    def is_given(self, index: int, role: str) -> bool:
+        """Whether a window's role is read instead of written."""
+        window = self.windows[index]
+        return role in self.given and window.start + window.bars <= self.given_bars
 
     def earlier(self, index: int) -> int | None:
         """The newest window before ``index`` that has its letter and stands at the same place in its section."""
@@ -119,7 +131,7 @@ class _WindowWriter:
         for role in ROLES:
             if self.piece.plan.part(role) is None:
                 continue
-            if role in self.piece.given:
+            if self.piece.is_given(self.index, role):
                 notes = self._relative(self.piece.given[role])
                 own = notes[(notes[:, ONSET] >= 0) & (notes[:, ONSET] < self.frame.ticks)]
                 sequence = encode_role(self.frame, role, own, context_notes(notes, role, self.frame.bar_ticks))
@@ -316,18 +328,21 @@ def perform(
     given: Mapping[str, np.ndarray] | None = None,
     roles: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
+    given_bars: int | None = None,
 ) -> np.ndarray:
     """The notes of a plan, int32 [n, 5] (see m2ugen.score.notes).
 
     ``given`` holds roles that are read instead of written: note arrays [n, 5] on the plan's time line and in its key
     (their part column is ignored). ``roles`` are those to write, by default all that are not given; what is neither
-    given nor written stays silent. Same arguments, same notes.
+    given nor written stays silent. With ``given_bars`` they are given for so many bars from the start, up to the end of
+    a section, and those among ``roles`` are written from there on. Same arguments, same notes.
 
     Raises InputError for a role that the plan has no part for.
     """
     plan.validated()
     given = dict(given or {})
-    wanted = [part.role for part in plan.parts if part.role not in given] if roles is None else list(roles)
+    open_roles = [part.role for part in plan.parts if part.role not in given or given_bars is not None]
+    wanted = open_roles if roles is None else list(roles)
     for role in (*given, *wanted):
         if plan.part(role) is None:
             raise InputError(f"the plan has no part for the role {role!r}; add one to its parts")
@@ -336,9 +351,10 @@ def perform(
         own = np.array(notes, dtype=np.int32).reshape(-1, 5)
         own[:, PART] = index_of[role]
         given[role] = sort_notes(own)
-    piece = _Piece(engine, plan, sampling, seed, given)
+    piece = _Piece(engine, plan, sampling, seed, given, plan.bars if given_bars is None else given_bars)
     _run(piece, [_WindowWriter(piece, i, wanted) for i in range(len(piece.windows))], progress)
-    written = [notes for (_, role), notes in sorted(piece.done.items()) if role in wanted and role not in given]
+    finished = sorted(piece.done.items())
+    written = [notes for (i, role), notes in finished if role in wanted and not piece.is_given(i, role)]
     notes = finish(np.concatenate([empty_notes(), *written]), plan)
     return sort_notes(np.concatenate([notes, *given.values()]).astype(np.int32))
 

@@ -165,6 +165,17 @@ def test_given_parts_are_kept_and_others_written() -> None:
     assert set(played[:, PART]) == {0, 3}
 
 
+def test_what_is_given_for_some_bars_is_kept_in_them_and_continued() -> None:
+    plan = example_plan()
+    first = plan.sections[0].bars
+    notes = example_notes(plan)
+    given = {part.role: notes[notes[:, PART] == index] for index, part in enumerate(plan.parts)}
+    played = perform(ENGINE, plan, 3, SAMPLING, given=given, given_bars=first)
+    begin = first * plan.bar_ticks
+    assert np.array_equal(played[played[:, ONSET] < begin], notes[notes[:, ONSET] < begin])
+    assert len(played[played[:, ONSET] >= begin]) and not np.array_equal(played, notes)
+
+
 def test_a_returning_section_repeats_its_tune() -> None:
     plan = example_plan(ending=False)
     notes = perform(ENGINE, plan, 4, SAMPLING)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
 from m2ugen.checks import MAX_DURATION, MAX_SEED, checked_duration, checked_seed, checked_text
 from m2ugen.errors import InputError
-from m2ugen.model.decoders.base import Music, Player, Progress
+from m2ugen.model.decoders.base import Music, OnAudio, Player, Progress
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
@@ -27,6 +27,7 @@ from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
 from m2ugen.score.soundfont import soundfont_path
+from m2ugen.streaming import MusicStream
 
 if TYPE_CHECKING:
     from m2ugen.edit.command import EditCommand
@@ -102,6 +103,7 @@ class M2UGen:
         total = time.perf_counter() - start
         return Reply(understood.text, seed=seed, seconds={"understand": total, "total": total})
 
+    @overload
     def generate(
         self,
         prompt: str,
@@ -115,7 +117,28 @@ class M2UGen:
         directions: Directions | None = None,
         conditioning: Source = "refined",
         progress: Progress | None = None,
-    ) -> Reply:
+        on_audio: OnAudio | None = None,
+    ) -> Reply: ...
+
+    @overload  # with the same options
+    def generate(self, prompt: str, *, stream: Literal[True], **options: Any) -> MusicStream: ...
+
+    def generate(  # type: ignore[misc]
+        self,
+        prompt: str,
+        music: Any = None,
+        image: Any = None,
+        video: Any = None,
+        duration: float | None = None,
+        seed: int | None = None,
+        guidance_scale: float | None = None,
+        plan: Plan | None = None,
+        directions: Directions | None = None,
+        conditioning: Source = "refined",
+        progress: Progress | None = None,
+        on_audio: OnAudio | None = None,
+        stream: bool = False,
+    ) -> Reply | MusicStream:
         """Make ``duration`` seconds of music (default: the video's length, else 30).
 
         ``plan`` is played instead of one that the decoder would write. ``directions`` hold tempo, key, metre and chords
@@ -123,15 +146,32 @@ class M2UGen:
         states alone drive the decoder), "refined" (what the request, or else the reply, says in so many words, a tempo
         say, counts as said; the [AUD] states decide the rest; the same as "projected" for a decoder that cannot do
         this) or "caption" (the decoder's own text encoder reads the reply, as in the published implementation).
-        Without ``seed`` a random one is drawn and reported. Raises InputError.
+        Without ``seed`` a random one is drawn and reported. ``on_audio`` receives the sound, float32 [channels, any],
+        piece by piece while the rest is still being written, if the decoder composes; else all of it at the end. With
+        ``stream`` the pieces can be iterated over, and the reply comes last:
+
+        >>> stream = model.generate("a calm piano piece", duration=60, stream=True)
+        >>> for piece in stream:
+        ...     device.write(piece.T)
+        >>> stream.reply.save("calm.wav")
+
+        Raises InputError.
         """
+        if stream:
+            self.need_decoder()
+            given = (music, image, video, duration, seed, guidance_scale, plan, directions, conditioning, progress)
+            make: Callable[[OnAudio], Reply] = partial(self.generate, prompt, *given)
+            return MusicStream(make, self.model.decoder.sample_rate)
         start = time.perf_counter()
         self.need_decoder()
         seed = checked_seed(seed)
         loaded = self.processor.load(music=music, image=image, video=video)
         duration = checked_duration(duration, loaded.video_duration)
         options: dict[str, Any] = {"guidance_scale": guidance_scale}
-        if (plan is not None or directions) and not isinstance(self.model.decoder, Player):
+        plays = isinstance(self.model.decoder, Player)
+        if on_audio is not None and plays:
+            options["on_audio"] = on_audio
+        if (plan is not None or directions) and not plays:
             raise InputError("this model takes no plan, tempo, key or chords: its music decoder makes sound, not notes")
         if plan is not None and directions:
             raise InputError("a plan has its own tempo, key, metre and chords: change them there")
@@ -141,7 +181,10 @@ class M2UGen:
             options["directions"] = directions
         turn = Turn(checked_text(prompt), loaded.attached)
         understood = self._understand([turn], loaded, Sampling(audio="always"), seed)
-        return self.carry_out(understood, loaded, seed, "never", duration, start, progress, conditioning, **options)
+        reply = self.carry_out(understood, loaded, seed, "never", duration, start, progress, conditioning, **options)
+        if on_audio is not None and not plays:
+            on_audio(reply.sound[0])
+        return reply
 
     def edit(self, instruction: str, music: Any, seed: int | None = None, progress: Progress | None = None) -> Reply:
         """Change ``music`` as ``instruction`` says and keep the rest.

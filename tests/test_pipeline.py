@@ -121,6 +121,8 @@ def test_chat_remembers_the_last_music(nano: M2UGen) -> None:
     assert made.audio is not None and chat.last_music is made
     edited = chat.send("make it slower")
     assert edited.audio is not None and edited.duration > made.duration
+    for words in ("how fast is it?", "thanks"):  # "fast" asks for no edit, and courtesy for no music
+        assert chat.send(words).audio is None and chat.last_music is edited
     chat.reset()
     assert chat.last_music is None and not chat.turns
 
@@ -147,6 +149,18 @@ def test_seeds() -> None:
     assert 0 <= checked_seed(None) < 2**31
     with pytest.raises(InputError):
         checked_seed(-1)
+
+
+def test_music_can_be_heard_while_it_is_written(nano: M2UGen) -> None:
+    stream = nano.generate("a fast rock song with drums", stream=True, duration=40, seed=2)
+    pieces = list(stream)
+    assert len(pieces) > 1 and all(piece.shape[0] == 2 for piece in pieces)
+    reply = stream.reply
+    assert sum(piece.shape[-1] for piece in pieces) == reply.sound[0].shape[-1] == 40 * stream.sample_rate
+    whole = nano.generate("a fast rock song with drums", duration=40, seed=2)
+    assert np.array_equal(whole.sound[0], reply.sound[0])
+    with pytest.raises(InputError):
+        next(nano.generate("x", stream=True, duration=-1.0))
 
 
 def test_directions_hold_to_the_letter(nano: M2UGen) -> None:

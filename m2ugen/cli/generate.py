@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from m2ugen.cli import common
 from m2ugen.media.files import AUDIO_SUFFIXES, MIDI_SUFFIXES, VIDEO_SUFFIXES
+
+if TYPE_CHECKING:
+    from m2ugen.reply import Reply
+    from m2ugen.streaming import MusicStream
 
 NAME = "generate"
 EXAMPLES = """Examples:
@@ -17,6 +23,8 @@ EXAMPLES = """Examples:
 m2ugen generate "a calm piano piece in D minor" --duration 20 --seed 7 --output calm.wav --midi calm.mid
 
 m2ugen generate "a slow waltz for strings" --bpm 84 --meter 3/4 --chords "Am F C G" --output waltz.wav
+
+m2ugen generate "an energetic rock song" --duration 120 --play --output rock.flac
 
 m2ugen generate "music for this picture" --image beach.jpg --output beach.mp3
 
@@ -57,6 +65,9 @@ def run(
     save_plan: Annotated[
         Path | None, typer.Option("--save-plan", help="Write the plan of the piece as JSON.", metavar="FILE")
     ] = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="Play it while the rest is still being written. Ctrl-C stops only this.")
+    ] = False,
     soundfont: common.SoundFontOption = None,
     model: common.ModelOption = common.DEFAULT_MODEL,
     json: common.JsonOption = False,
@@ -78,9 +89,14 @@ def run(
     directions = Directions.read(bpm, key, meter, chords)
     given_plan = None if plan is None else common.read_plan(plan)
     with common.quiet_libraries():
+        if play:
+            from m2ugen.media.playback import check_loudspeaker
+
+            check_loudspeaker()
         loaded = common.load_model(model, soundfont)
         with common.progress_bar("composing") as progress:
-            reply = loaded.model.generate(
+            make: Callable[..., Any] = partial(
+                loaded.model.generate,
                 prompt,
                 music=music,
                 image=image,
@@ -92,6 +108,7 @@ def run(
                 directions=directions,
                 progress=progress,
             )
+            reply: Reply = _heard(make(stream=True)) if play else make()
         reply.save(output)
         if midi is not None:
             reply.save_midi(midi)
@@ -108,3 +125,16 @@ def run(
     print(output)
     if reply.plan is not None:
         print(reply.plan.summary(), file=sys.stderr)
+
+
+def _heard(stream: MusicStream) -> Reply:
+    """Play a reply as it comes. Interrupting the sound does not lose the music."""
+    from m2ugen.media.playback import Loudspeaker
+
+    try:
+        with Loudspeaker(stream.sample_rate) as loudspeaker:
+            for piece in stream:
+                loudspeaker.write(piece)
+    except KeyboardInterrupt:
+        print("m2ugen: the sound is stopped; the music is still written to its file", file=sys.stderr)
+    return stream.reply

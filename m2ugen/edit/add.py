@@ -9,7 +9,6 @@ from m2ugen.edit.parts import free_role
 from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, limited, rendered
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, Player
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import Part, Plan
 
@@ -79,7 +78,7 @@ def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, see
     """
     from m2ugen.score.mixing import DEFAULT_ROOM, ROOMS, measure_loudness, reverberate
     from m2ugen.score.soundfont import load_synthesizer, soundfont_path
-    from m2ugen.score.synthesis import KITS, render_track
+    from m2ugen.score.synthesis import render_track, voice
 
     index = next(i for i, part in enumerate(plan.parts) if part.role == role)
     own = notes[notes[:, PART] == index]
@@ -91,9 +90,8 @@ def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, see
     played = played[(played[:, 0] >= 0.0) & (played[:, 0] < samples / rate)]
     if not len(played):
         return np.zeros((channels, samples), dtype=np.float32)
-    drums = role == "drums"
-    program = KITS.get(plan.genre, 0) if drums else INSTRUMENTS[INSTRUMENT_INDEX[plan.parts[index].instrument]].program
-    sound = render_track(played, program, drums, load_synthesizer(soundfont_path(None), rate), samples, rate)
+    synthesizer = load_synthesizer(soundfont_path(None), rate)
+    sound = render_track(played, *voice(plan, plan.parts[index]), synthesizer, samples, rate)
     room = ROOMS.get(plan.genre, DEFAULT_ROOM)
     sound = sound + reverberate(sound.mean(axis=0) * np.float32(REVERB_SEND.get(role, 0.8)), room, rate)
     before, after = measure_loudness(source.audio, rate), measure_loudness(sound, rate)

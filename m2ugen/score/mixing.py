@@ -75,22 +75,37 @@ def mix_stems(
     Roles of CHANNELS get their measured level, place and filter; stems with other names keep their balance. The
     returned stems carry the loudness gain, neither reverberation nor limiter: their plain sum is the dry mix.
     """
-    placed, sends = {}, None
-    for name, stem in stems.items():
-        channel = CHANNELS.get(name)
-        if channel is not None:
-            stem = _high_pass(stem, channel.high_pass, sample_rate)
-            level = channel.level + GENRE_LEVELS.get((genre or "", name), 0.0)
-            stem = stem * (_pan_gains(channel.pan) * _level_gain(stem, level, sample_rate))[:, None]
-        placed[name] = np.asarray(stem, dtype=np.float32)
-        send = np.float32(channel.send if channel else 0.7) * placed[name].mean(axis=0)
-        sends = send if sends is None else sends + send
-    if not placed or sends is None:
-        raise ValueError("there are no stems to mix")
-    dry = np.sum(list(placed.values()), axis=0, dtype=np.float32)
-    mix = dry + reverberate(sends, ROOMS.get(genre or "", DEFAULT_ROOM), sample_rate)
-    mastered, gain = master(mix, sample_rate)
+    placed = {name: place(name, stem, sample_rate, genre)[0] for name, stem in stems.items()}
+    mastered, gain = master(in_room(placed, sample_rate, genre), sample_rate)
     return mastered, {name: stem * np.float32(gain) for name, stem in placed.items()}
+
+
+def place(
+    role: str, stem: np.ndarray, sample_rate: int, genre: str | None = None, gain: np.float32 | None = None
+) -> tuple[np.ndarray, np.float32]:
+    """A stem, float32 [2, samples], filtered, levelled and panned as its role wants, and the gain of its level.
+
+    ``gain`` is applied instead of the one that the stem's own level asks for. Names that are not in CHANNELS are left
+    as they are.
+    """
+    channel = CHANNELS.get(role)
+    if channel is None:
+        return np.asarray(stem, dtype=np.float32), np.float32(1.0)
+    stem = _high_pass(stem, channel.high_pass, sample_rate)
+    if gain is None:
+        gain = _level_gain(stem, channel.level + GENRE_LEVELS.get((genre or "", role), 0.0), sample_rate)
+    return np.asarray(stem * (_pan_gains(channel.pan) * gain)[:, None], dtype=np.float32), gain
+
+
+def in_room(placed: Mapping[str, np.ndarray], sample_rate: int, genre: str | None = None) -> np.ndarray:
+    """The sum of placed stems and what the room of a genre answers, float32 [2, samples]."""
+    if not placed:
+        raise ValueError("there are no stems to mix")
+    dry, send = np.zeros_like(next(iter(placed.values()))), np.float32(0.0)
+    for name, stem in placed.items():
+        dry = dry + stem
+        send = send + np.float32(CHANNELS[name].send if name in CHANNELS else 0.7) * stem.mean(axis=0)
+    return np.asarray(dry + reverberate(np.asarray(send), ROOMS.get(genre or "", DEFAULT_ROOM), sample_rate))
 
 
 def master(

@@ -14,7 +14,7 @@ import numpy as np
 from m2ugen.errors import InputError
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY
-from m2ugen.score.plan import BEAT_TICKS, Plan
+from m2ugen.score.plan import BEAT_TICKS, Part, Plan
 from m2ugen.score.soundfont import load_synthesizer, soundfont_path
 
 if TYPE_CHECKING:
@@ -67,12 +67,17 @@ def render(
         rng = np.random.default_rng([seed, index])
         own = humanise(notes[notes[:, PART] == index], plan, part.role, rng)
         own = own[own[:, 0] < length]
-        drums = part.role == "drums"
-        program = KITS.get(plan.genre, 0) if drums else INSTRUMENTS[INSTRUMENT_INDEX[part.instrument]].program
-        stems[part.role] = render_track(own, program, drums, synthesizer, samples, sample_rate)
+        stems[part.role] = render_track(own, *voice(plan, part), synthesizer, samples, sample_rate)
     mix, stems = mix_stems(stems, sample_rate, plan.genre)
     cut = duration is not None and duration < natural + 0.3
     return fade_end(mix, sample_rate, cut), {role: fade_end(stem, sample_rate, cut) for role, stem in stems.items()}
+
+
+def voice(plan: Plan, part: Part) -> tuple[int, bool]:
+    """The General MIDI program that plays a part, or the drum kit, and whether it is one."""
+    if part.role == "drums":
+        return KITS.get(plan.genre, 0), True
+    return INSTRUMENTS[INSTRUMENT_INDEX[part.instrument]].program, False
 
 
 def humanise(notes: np.ndarray, plan: Plan, role: str, rng: np.random.Generator) -> np.ndarray:

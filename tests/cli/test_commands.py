@@ -101,6 +101,57 @@ def test_generate_writes_audio_midi_plan_and_json(m2ugen: Runner, tmp_path: Path
     assert (tmp_path / "a.wav").read_bytes() == first
 
 
+@dataclass
+class Device:
+    """Stands in for the library ``sounddevice``."""
+
+    PortAudioError = OSError
+    played: list[np.ndarray]
+    interrupted: bool = False
+
+    def check_output_settings(self) -> None: ...
+
+    def OutputStream(self, **options: Any) -> Device:
+        return self
+
+    def write(self, sound: np.ndarray) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.played.append(sound)
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    abort = close = start
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_generate_plays_while_it_writes(
+    interrupted: bool, m2ugen: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device([], interrupted)
+    monkeypatch.setitem(sys.modules, "sounddevice", device)  # type: ignore[arg-type]
+    run = m2ugen("generate", "a calm piano piece", "--duration", "6", "--seed", "1", "--play", "--output", "a.wav")
+    assert run.returncode == 0, run.stderr
+    audio, rate = soundfile.read(tmp_path / "a.wav")
+    assert len(audio) == 6 * rate  # an interrupted sound loses no music
+    assert sum(len(piece) for piece in device.played) == (0 if interrupted else 6 * rate)
+
+
+def test_without_a_sound_device_nothing_is_begun(
+    m2ugen: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mute(Device):
+        def check_output_settings(self) -> None:
+            raise OSError("no default output device")
+
+    for library in (Mute([]), None):
+        monkeypatch.setitem(sys.modules, "sounddevice", library)  # type: ignore[arg-type]
+        fails_in_one_line(m2ugen("generate", "a waltz", "--play", "--output", "a.wav"), "play")
+        assert not list(tmp_path.iterdir())
+
+
 def test_generate_puts_music_under_the_video(m2ugen: Runner, tmp_path: Path) -> None:
     import av
 

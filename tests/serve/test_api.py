@@ -97,6 +97,8 @@ def test_a_conversation(client: Client, piece: Result) -> None:
     history = [("make a slow piano piece", "Here is a slow piano piece.", True)]
     changed = client.chat("make it faster", history, music=piece, seed=2).wait(120)
     assert tempo(changed) > 1.05 * tempo(piece)
+    answered = client.chat("how fast is it?", history, music=piece).wait(120)
+    assert answered.text and not answered.files
 
 
 def test_what_cannot_be_used_is_said(client: Client, server: str, tmp_path: Path, piece: Result) -> None:

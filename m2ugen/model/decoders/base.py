@@ -12,6 +12,7 @@ import torch
 from m2ugen.score.plan import Plan
 
 Progress = Callable[[float], None]  # called with the finished fraction, 0-1
+OnAudio = Callable[[np.ndarray], None]  # called with the next samples, float32 [channels, any]
 
 
 @dataclass

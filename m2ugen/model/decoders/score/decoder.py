@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from torch import nn
 
 from m2ugen.errors import InputError
-from m2ugen.model.decoders.base import Music, Progress
+from m2ugen.model.decoders.base import Music, OnAudio, Progress
 from m2ugen.model.decoders.score.config import SamplingConfig, ScoreConfig
 from m2ugen.model.decoders.score.note_engine import NoteEngine
 from m2ugen.model.decoders.score.note_player import NotePlayer
-from m2ugen.model.decoders.score.performer import perform
+from m2ugen.model.decoders.score.performer import OnNotes, perform
 from m2ugen.model.decoders.score.plan_sampler import write_plan
 from m2ugen.model.decoders.score.plan_writer import PlanWriter
 from m2ugen.model.decoders.score.storage import PLAYER, WRITER, load_half, read_config, store_half
@@ -106,9 +107,11 @@ class ScoreDecoder(nn.Module):
         sampling: SamplingConfig | None = None,
         progress: Progress | None = None,
         given_bars: int | None = None,
+        on_notes: OnNotes | None = None,
     ) -> np.ndarray:
         """Write the notes of a plan, int32 [n, 5]; see ``performer.perform`` for what is given and written."""
-        return perform(self.engine(), plan, seed, sampling or self.config.sampling, given, roles, progress, given_bars)
+        settings = sampling or self.config.sampling
+        return perform(self.engine(), plan, seed, settings, given, roles, progress, given_bars, on_notes)
 
     def compose(
         self,
@@ -123,6 +126,7 @@ class ScoreDecoder(nn.Module):
         sampling: SamplingConfig | None = None,
         progress: Progress | None = None,
         arrange: Callable[[Plan], Plan] | None = None,
+        listener: Callable[[Plan], OnNotes] | None = None,
     ) -> tuple[Plan, np.ndarray]:
         """A plan and its notes.
 
@@ -136,6 +140,7 @@ class ScoreDecoder(nn.Module):
             guidance_scale: weight of the conditioning in the plan; by default the model's own.
             ending: whether a plan written here closes with a cadence.
             arrange: changes a plan written here before it is played.
+            listener: receives the plan and returns what receives the notes while others are still being written.
 
         Raises InputError for conditioning of another shape, an unusable duration or plan.
         """
@@ -149,7 +154,8 @@ class ScoreDecoder(nn.Module):
         if plan is None:
             plan = write_plan(self.plan_writer, _matrix(conditioning), duration, seed, settings, ending)
             plan = plan if arrange is None else arrange(plan)
-        return plan, self.play(plan, given, roles, seed, settings, progress)
+        on_notes = None if listener is None else listener(plan)
+        return plan, self.play(plan, given, roles, seed, settings, progress, on_notes=on_notes)
 
     def generate(
         self,
@@ -159,13 +165,17 @@ class ScoreDecoder(nn.Module):
         seed: int | None = None,
         melody: Any = None,
         progress: Progress | None = None,
+        on_audio: OnAudio | None = None,
         **options: Any,
     ) -> Music:
         """Compose and render.
 
         ``melody`` are notes [n, 5] to keep as the tune of a ``plan`` that must then be given too; ``options`` are
         those of ``compose``. The audio is exactly ``duration`` seconds long, or as long as a given plan and its ring.
+        ``on_audio`` hears it section by section while the rest is being written, at a loudness that is estimated from
+        the beginning.
         """
+        from m2ugen.score.live import LiveMix
         from m2ugen.score.synthesis import render
 
         if melody is not None:
@@ -173,6 +183,10 @@ class ScoreDecoder(nn.Module):
                 raise InputError("a melody needs the plan that it belongs to; give both")
             options["given"] = {**(options.get("given") or {}), "melody": melody}
         report = progress or (lambda fraction: None)
+        length = duration if options.get("plan") is None else None
+        if on_audio is not None:
+            sound = partial(LiveMix, soundfont=self.soundfont, sample_rate=self.sample_rate, duration=length)
+            options["listener"] = lambda plan: sound(plan, on_audio=on_audio).add
         plan, notes = self.compose(
             conditioning,
             duration,
@@ -181,7 +195,6 @@ class ScoreDecoder(nn.Module):
             progress=lambda fraction: report(COMPOSING_SHARE * fraction),
             **options,
         )
-        length = duration if options.get("plan") is None else None
         audio, stems = render(notes, plan, self.soundfont, self.sample_rate, duration=length)
         report(1.0)
         return Music(audio, self.sample_rate, plan, notes, stems)

@@ -76,6 +76,7 @@ class _Wait:
 
 
 _Request = _Wait | Feed
+OnNotes = Callable[[np.ndarray, int], None]  # the next notes [n, 5], and the tick before which there will be no others
 
 
 class _Piece:
@@ -108,6 +109,18 @@ class _Piece:
             if (before.letter, before.offset) == (window.letter, window.offset):
                 return other
         return None
+
+    def notes(self, wanted: Sequence[str], last: int) -> np.ndarray:
+        """What is given and what was written of the ``wanted`` roles, up to the ``last`` window, int32 [n, 5]."""
+        written = [
+            notes
+            for (index, role), notes in sorted(self.done.items())
+            if index <= last and role in wanted and not self.is_given(index, role)
+        ]
+        end = self.given_bars * self.plan.bar_ticks
+        kept = [notes[notes[:, ONSET] < end] for notes in self.given.values()]
+        finished = finish(np.concatenate([empty_notes(), *written]), self.plan)
+        return sort_notes(np.concatenate([finished, *kept]).astype(np.int32))
 
     def chords(self, window: Window) -> list[tuple[object, ...]]:
         """The chords of each bar of a window."""
@@ -329,13 +342,15 @@ def perform(
     roles: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
     given_bars: int | None = None,
+    on_notes: OnNotes | None = None,
 ) -> np.ndarray:
     """The notes of a plan, int32 [n, 5] (see m2ugen.score.notes).
 
     ``given`` holds roles that are read instead of written: note arrays [n, 5] on the plan's time line and in its key
     (their part column is ignored). ``roles`` are those to write, by default all that are not given; what is neither
     given nor written stays silent. With ``given_bars`` they are given for so many bars from the start, up to the end of
-    a section, and those among ``roles`` are written from there on. Same arguments, same notes.
+    a section, and those among ``roles`` are written from there on. ``on_notes`` is called in the order of the windows,
+    as soon as all roles of one are there. Same arguments, same notes.
 
     Raises InputError for a role that the plan has no part for.
     """
@@ -352,18 +367,32 @@ def perform(
         own[:, PART] = index_of[role]
         given[role] = sort_notes(own)
     piece = _Piece(engine, plan, sampling, seed, given, plan.bars if given_bars is None else given_bars)
-    _run(piece, [_WindowWriter(piece, i, wanted) for i in range(len(piece.windows))], progress)
-    finished = sorted(piece.done.items())
-    written = [notes for (i, role), notes in finished if role in wanted and not piece.is_given(i, role)]
-    notes = finish(np.concatenate([empty_notes(), *written]), plan)
-    return sort_notes(np.concatenate([notes, *given.values()]).astype(np.int32))
+    told = 0
+
+    def tell(window: int) -> None:
+        nonlocal told
+        end = (piece.windows[window].start + piece.windows[window].bars) * plan.bar_ticks
+        ready = piece.notes(wanted, window)
+        if on_notes is not None:
+            on_notes(ready[(ready[:, ONSET] >= told) & (ready[:, ONSET] < end)], end)
+        told = end
+
+    _run(piece, [_WindowWriter(piece, i, wanted) for i in range(len(piece.windows))], progress, on_notes and tell)
+    return piece.notes(wanted, len(piece.windows) - 1)
 
 
-def _run(piece: _Piece, writers: list[_WindowWriter], progress: Callable[[float], None] | None) -> None:
-    """Run all writers: those that need the network advance together, those that wait are asked again."""
+def _run(
+    piece: _Piece,
+    writers: list[_WindowWriter],
+    progress: Callable[[float], None] | None,
+    on_window: Callable[[int], None] | None = None,
+) -> None:
+    """Run all writers: those that need the network advance together, those that wait are asked again. ``on_window``
+    receives the number of each window in turn when it and all before it are finished.
+    """
     from threadpoolctl import threadpool_limits
 
-    total = len(writers) * len(piece.plan.parts)
+    total, complete = len(writers) * len(piece.plan.parts), 0
     running = {index: writer.run() for index, writer in enumerate(writers)}
     requests: dict[int, _Request] = {}
     answers: dict[int, np.ndarray] = {}
@@ -390,3 +419,6 @@ def _run(piece: _Piece, writers: list[_WindowWriter], progress: Callable[[float]
                 resume(index, answer)
             if progress is not None and len(piece.done) != before:
                 progress(len(piece.done) / total)
+            while on_window is not None and complete < len(writers) and complete not in running:
+                on_window(complete)
+                complete += 1

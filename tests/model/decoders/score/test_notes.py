@@ -22,7 +22,7 @@ from m2ugen.model.decoders.score.note_fields import (
 )
 from m2ugen.model.decoders.score.performer import VOICES, perform
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
-from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
+from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, sort_notes
 from m2ugen.score.plan import Section
 from tests.model.decoders.score.helpers import example_notes, example_plan, tiny_player
 
@@ -174,6 +174,18 @@ def test_what_is_given_for_some_bars_is_kept_in_them_and_continued() -> None:
     begin = first * plan.bar_ticks
     assert np.array_equal(played[played[:, ONSET] < begin], notes[notes[:, ONSET] < begin])
     assert len(played[played[:, ONSET] >= begin]) and not np.array_equal(played, notes)
+
+
+def test_notes_are_told_in_order_while_others_are_written() -> None:
+    plan = example_plan()
+    told: list[tuple[np.ndarray, int]] = []
+    notes = perform(ENGINE, plan, 3, SAMPLING, on_notes=lambda ready, until: told.append((ready, until)))
+    ends = [until for _, until in told]
+    assert ends == sorted(set(ends)) and ends[-1] == plan.ticks and len(ends) > 1
+    heard = np.concatenate([ready for ready, _ in told])
+    assert np.array_equal(sort_notes(heard)[:, [ONSET, PART, PITCH]], notes[:, [ONSET, PART, PITCH]])
+    for (ready, until), begin in zip(told, [0, *ends], strict=False):
+        assert ((ready[:, ONSET] >= begin) & (ready[:, ONSET] < until)).all()
 
 
 def test_a_returning_section_repeats_its_tune() -> None:

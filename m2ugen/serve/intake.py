@@ -46,6 +46,7 @@ class Wish:
     temperature: float = 0.0
     max_new_tokens: int = 96
     keep_sound: bool = False
+    live: bool = False
 
 
 async def accept(engine: Engine, wish: Wish) -> Job:
@@ -72,6 +73,7 @@ async def accept(engine: Engine, wish: Wish) -> Job:
                 source=None if source is None else source.task.folder, duration=duration, seed=seed,
                 guidance_scale=wish.guidance_scale, temperature=wish.temperature,
                 max_new_tokens=min(wish.max_new_tokens, engine.settings.limits.new_tokens),
+                live=wish.live,
             )  # fmt: skip
             job = Job(
                 task, source_id=None if source is None else source.id, keep_sound=wish.keep_sound,

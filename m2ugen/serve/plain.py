@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from m2ugen.checks import MAX_DURATION, MAX_SEED, MAX_TEXT, MIN_DURATION, is_unicode
 from m2ugen.errors import InputError
 from m2ugen.model.prompting import Turn
+from m2ugen.serve import live as live_sound
 from m2ugen.serve.engine import Engine
 from m2ugen.serve.intake import Upload, Wish, accept
 from m2ugen.serve.jobs import VIDEO, Job, is_audio
@@ -56,6 +57,7 @@ Duration = Annotated[float | None, Form(ge=MIN_DURATION, le=MAX_DURATION, allow_
 Seed = Annotated[int | None, Form(ge=0, lt=MAX_SEED)]
 Guidance = Annotated[float | None, Form(ge=0, le=20, allow_inf_nan=False)]
 Temperature = Annotated[float, Form(ge=0, le=2, allow_inf_nan=False)]
+Live = Annotated[bool, Form(description="let the sound be heard at .../live while it is being written")]
 Source = Annotated[str | None, Form(max_length=64, description="id of an earlier job whose result is the music")]
 JobId = Annotated[str, PathParameter(max_length=64)]
 
@@ -83,11 +85,12 @@ async def generate(
     source: Source = None, duration: Duration = None, seed: Seed = None, guidance_scale: Guidance = None,
     temperature: Temperature = 0.0,
     keep_sound: Annotated[bool, Form(description="keep the video's own sound under the music")] = False,
+    live: Live = False,
 ) -> JobAnswer:  # fmt: skip
     """Make music from words, a picture, a video or other music. With a video it is as long as that by default."""
     wish = Wish(
         "generate", prompt, _given(music=music, image=image, video=video), source, duration=duration, seed=seed,
-        guidance_scale=guidance_scale, temperature=temperature, keep_sound=keep_sound,
+        guidance_scale=guidance_scale, temperature=temperature, keep_sound=keep_sound, live=live,
     )  # fmt: skip
     return await _submitted(engine, response, wish)
 
@@ -107,6 +110,7 @@ async def chat(
     engine: Engined, response: Response, message: Text, music: Media = None, image: Media = None,
     video: Media = None, source: Source = None, duration: Duration = None, seed: Seed = None,
     guidance_scale: Guidance = None, temperature: Temperature = 0.0, keep_sound: Annotated[bool, Form()] = False,
+    live: Live = False,
     history: Annotated[
         str, Form(max_length=100_000, description='JSON: [{"user": "...", "reply": "...", "music": true}, ...]')
     ] = "[]",
@@ -115,7 +119,7 @@ async def chat(
     turns = read_history(history, engine.settings.limits.history)
     wish = Wish(
         "chat", message, _given(music=music, image=image, video=video), source, turns, duration, seed, guidance_scale,
-        temperature, keep_sound=keep_sound,
+        temperature, keep_sound=keep_sound, live=live,
     )  # fmt: skip
     return await _submitted(engine, response, wish)
 
@@ -142,6 +146,15 @@ async def events(engine: Engined, job_id: JobId) -> StreamingResponse:
     """A job's changes as server-sent events, until it is finished."""
     found = find_job(engine, job_id)
     return StreamingResponse(_changes(found), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/jobs/{job_id}/live", response_class=StreamingResponse, responses=only(404, ok="audio/wav"))
+async def heard(engine: Engined, job_id: JobId) -> StreamingResponse:
+    """The sound of a composition from its beginning while the rest is still being written: WAV of unknown length."""
+    found = find_job(engine, job_id)
+    if not await live_sound.has_begun(found):
+        raise ServeError(404, "not_found", "this job has no sound that could be heard before its end")
+    return StreamingResponse(live_sound.stream(found), media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
 
 @router.delete("/jobs/{job_id}", response_model=JobAnswer, responses=only(404))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from m2ugen.serve.jobs import Job, State
+from m2ugen.serve.live import LIVE
 from m2ugen.serve.tasks import Kind
 
 STATUS_OF = {  # of a job's error, for callers that wait for the result itself
@@ -63,6 +64,7 @@ class JobAnswer(BaseModel):
     progress: float = Field(ge=0, le=1)
     text: str = Field(description="The words so far.")
     created: float = Field(description="Unix time")
+    live: bool = Field(False, description="Whether the beginning of the sound can be heard.")
     result: JobResult | None = None
     error: JobError | None = None
 
@@ -75,7 +77,7 @@ def job_answer(job: Job) -> JobAnswer:
     error = None if job.error is None else JobError.model_validate({"code": job.error[0], "message": job.error[1]})
     return JobAnswer(
         id=job.id, kind=job.task.kind, state=job.state, progress=job.progress, text=job.text, created=job.created,
-        result=result, error=error,
+        live=(job.task.folder / LIVE).is_file(), result=result, error=error,
     )  # fmt: skip
 
 

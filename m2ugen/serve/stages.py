@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from m2ugen.checks import checked_text
 from m2ugen.errors import InputError, M2UGenError
 from m2ugen.model.prompting import Turn
+from m2ugen.serve.live import LiveSound
 from m2ugen.serve.media import load_image, load_music, load_video
 from m2ugen.serve.results import read_result, write_result
 from m2ugen.serve.tasks import Task
@@ -103,10 +104,16 @@ def fitted(model: M2UGen, turns: list[Turn]) -> list[Turn]:
 
 def carry_out(model: M2UGen, understood: Understood, progress: Callable[[float], None]) -> dict[str, Any]:
     """Make what was asked for and write it into the task's folder; returns the summary. Raises InputError."""
+    from m2ugen.model.decoders.base import Player
+
     task = understood.task
     if task.kind in ("generate", "edit", "play"):
         model.need_decoder()
     options: dict[str, Any] = {} if task.guidance_scale is None else {"guidance_scale": task.guidance_scale}
+    decoder: Any = model.model.decoder
+    plays = isinstance(decoder, Player)
+    if task.live and plays:
+        options["on_audio"] = LiveSound(task.folder, decoder.sample_rate)
     edit: Any = task.edit
     reply = model.carry_out(
         understood.understanding,

@@ -36,6 +36,7 @@ class Task:
     guidance_scale: float | None = None
     temperature: float = 0.0
     max_new_tokens: int = 96
+    live: bool = False  # whether what is composed is to be heard while it is being written
 
     @property
     def audio(self) -> str:

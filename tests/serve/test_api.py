@@ -93,6 +93,23 @@ def test_a_video_gets_a_soundtrack(client: Client, tmp_path: Path) -> None:
         assert float(container.duration / 1e6) == pytest.approx(result.duration or 0, abs=0.3)
 
 
+def test_music_is_heard_while_it_is_written(client: Client, server: str) -> None:
+    form = {"prompt": "a fast rock song with drums", "duration": "40", "seed": "3", "live": "true"}
+    job = httpx.post(f"{server}/v1/music/generate", data=form).json()["id"]
+    states, heard = [], b""
+    with httpx.stream("GET", f"{server}/v1/music/jobs/{job}/live", timeout=120) as response:
+        assert response.status_code == 200 and response.headers["content-type"] == "audio/wav"
+        for piece in response.iter_bytes():
+            states.append(httpx.get(f"{server}/v1/music/jobs/{job}").json()["state"])
+            heard += piece
+    assert states[0] == "running"  # the first sound comes before the end
+    assert heard[:4] == b"RIFF" and len(heard) == 44 + 40 * 44_100 * 4
+    samples = np.frombuffer(heard[44:], dtype="<i2")
+    assert 1000 < np.abs(samples).max() < 32767
+    quiet = httpx.post(f"{server}/v1/music/generate", data={"prompt": "x", "duration": "2"}).json()["id"]
+    assert httpx.get(f"{server}/v1/music/jobs/{quiet}/live", timeout=60).status_code == 404
+
+
 def test_a_conversation(client: Client, piece: Result) -> None:
     history = [("make a slow piano piece", "Here is a slow piano piece.", True)]
     changed = client.chat("make it faster", history, music=piece, seed=2).wait(120)

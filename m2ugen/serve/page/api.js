@@ -61,8 +61,8 @@ export async function submit(wish) {
   form.append(TEXT[wish.mode], wish.text);
   const fields = { ...wish.settings, source: wish.source?.id };
   if (wish.mode === "chat") fields.history = JSON.stringify(wish.history);
-  if (wish.mode === "edit") for (const name of ["duration", "guidance_scale", "temperature", "keep_sound"]) delete fields[name];
-  if (wish.mode === "ask") for (const name of ["duration", "guidance_scale", "keep_sound"]) delete fields[name];
+  if (wish.mode === "edit") for (const name of ["duration", "guidance_scale", "temperature", "keep_sound", "live"]) delete fields[name];
+  if (wish.mode === "ask") for (const name of ["duration", "guidance_scale", "keep_sound", "live"]) delete fields[name];
   for (const [name, value] of Object.entries(fields)) if (value !== undefined && value !== null) form.append(name, value);
   for (const [name, file] of Object.entries(wish.files)) form.append(name, file);
   return (await call(`/v1/music/${wish.mode}`, { method: "POST", body: form })).json();
@@ -78,6 +78,11 @@ export async function cancel(id) {
 
 export async function file(id, name) {
   return (await call(`/v1/music/jobs/${encodeURIComponent(id)}/files/${name}`)).blob();
+}
+
+// A reader of the sound that is being made.
+export async function live(id) {
+  return (await call(`/v1/music/jobs/${encodeURIComponent(id)}/live`)).body.getReader();
 }
 
 export async function outline(id) {

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { attach, attached, clear, recorder, refer, setLimit } from "./attachments.js";
+import { LiveSound } from "./live.js";
 import { button, element, resultCard } from "./player.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,6 +33,7 @@ function settings() {
     temperature: number("temperature") || undefined,
     seed: $("seed").value === "" ? undefined : number("seed"),
     keep_sound: $("keep").checked || undefined,
+    live: $("listen").checked || undefined,
   };
 }
 
@@ -69,9 +71,11 @@ async function send(wish) {
   const bar = element("progress", { max: 1, "aria-label": "Progress" });
   let id = null;
   let unwanted = false;
+  let sound = null; // while it is being made
   const stop = button("Cancel", () => {
     unwanted = true;
     stop.disabled = true;
+    sound?.stop();
     if (id) api.cancel(id).catch(fail);
   }, { class: "quiet" });
   item.append(words, element("div", { class: "working" }, state, bar, stop));
@@ -83,10 +87,15 @@ async function send(wish) {
       words.textContent = now.text;
       state.textContent = now.state === "queued" ? "waiting …" : now.progress ? `composing ${Math.round(100 * now.progress)} %` : "listening and thinking …";
       if (now.progress) bar.value = now.progress;
+      if (now.live && !sound && !unwanted && now.state === "running") {
+        sound = new LiveSound();
+        sound.play(id).catch(() => {}); // the finished sound comes all the same
+      }
       item.scrollIntoView({ block: "nearest" });
     });
-    await show(item, last, wish);
+    await show(item, last, wish, sound);
   } catch (error) {
+    sound?.stop();
     ended(item, error.message, wish, true);
   }
 }
@@ -97,7 +106,7 @@ function ended(item, message, wish, bad) {
   item.replaceChildren(element("p", told, message), actions);
 }
 
-async function show(item, job, wish) {
+async function show(item, job, wish, sound = null) {
   if (job.state === "cancelled") return ended(item, "Cancelled.", wish, false);
   if (job.state === "failed") {
     const { message } = job.error;
@@ -113,7 +122,7 @@ async function show(item, job, wish) {
     },
     regenerate: () => send({ ...wish, settings: { ...wish.settings, seed: undefined } }),
   };
-  item.replaceChildren(await resultCard(job, act, fail));
+  item.replaceChildren(await resultCard(job, act, fail, sound));
   item.scrollIntoView({ block: item === log.lastElementChild ? "end" : "nearest" });
   turns.push({ user: wish.text, reply: job.result.text, music: job.result.files.length > 0 });
   if (job.result.files.length && !wish.old) keep({ id: job.id, title, mode: wish.mode });

@@ -20,14 +20,14 @@ export function button(label, onclick, attributes = {}) {
   return element("button", { type: "button", onclick, ...attributes }, label);
 }
 
-// `act` has regenerate() and editThis(); `fail` shows an error beside the card.
-export async function resultCard(job, act, fail) {
+// `act` has regenerate() and editThis(); `fail` shows an error beside the card; `live` is the sound that may be playing.
+export async function resultCard(job, act, fail, live = null) {
   const { result } = job;
   const card = element("div");
   card.append(element("p", { class: "words" }, result.text || "(no words)"));
   const actions = element("div", { class: "actions" });
   if (result.files.includes("audio.wav")) {
-    card.append(...(await sound(job, fail)));
+    card.append(...(await sound(job, fail, live)));
     for (const name of result.files) {
       const label = LABELS[name] ?? (name.startsWith("video.") ? "Video" : null);
       if (label) actions.append(button(`↓ ${label}`, () => download(job.id, name).catch(fail), { "aria-label": `Download ${label}` }));
@@ -39,11 +39,19 @@ export async function resultCard(job, act, fail) {
   return card;
 }
 
-async function sound(job, fail) {
+async function sound(job, fail, live) {
   const { result, id } = job;
   const parts = [];
   const [outline, blob] = await Promise.all([api.outline(id), api.file(id, "audio.mp3")]);
   const audio = element("audio", { controls: true, src: URL.createObjectURL(blob), "aria-label": "The music" });
+  if (live?.isPlaying) {
+    const quiet = button("Stop the sound", () => {
+      live.stop();
+      quiet.remove();
+    });
+    audio.addEventListener("play", () => quiet.click(), { once: true }); // one sound at a time
+    parts.push(quiet);
+  }
   const wave = element("canvas", { class: "wave", "aria-hidden": "true" });
   parts.push(audio, wave);
   let roll = null;

@@ -243,7 +243,34 @@ class M2UGen:
         The conversations, each with what is attached to its last turn, are answered together. ``on_text`` receives
         the number of a conversation and the next piece of its answer. Raises InputError for media that the model does
         not understand.
+
+        What a question asks about a place in the music is measured there and not left to the language model (see
+        m2ugen.model.passages), where an answer in words is all that is wanted.
         """
+        from m2ugen.model import passages
+
+        if sampling.audio != "never":
+            return self._write(conversations, sampling, seed, on_text)
+        ear = self.parts().get("music encoder")
+        measured: dict[int, Understanding] = {}
+        for row, (turns, loaded) in enumerate(conversations):
+            if (said := passages.answer(turns[-1].user, loaded, ear)) is not None:
+                measured[row] = Understanding(said, None, turns[-1])
+                if on_text is not None:
+                    on_text(row, said)
+        left = [row for row in range(len(conversations)) if row not in measured]
+        told = None if on_text is None else lambda row, piece: on_text(left[row], piece)
+        written = iter(self._write([conversations[row] for row in left], sampling, seed, told) if left else ())
+        return [measured[row] if row in measured else next(written) for row in range(len(conversations))]
+
+    def _write(
+        self,
+        conversations: Sequence[tuple[Sequence[Turn], LoadedMedia]],
+        sampling: Sampling,
+        seed: int | None,
+        on_text: Callable[[int, str], None] | None,
+    ) -> list[Understanding]:
+        """What the language model writes and thinks of."""
         model, tokenizer = self.model, self.processor.tokenizer
         encoded = [self.processor.encode(loaded) for _, loaded in conversations]
         features, present = joined(encoded)
@@ -364,7 +391,10 @@ class M2UGen:
             options["arrange"] = lambda plan: directions.arrange(led(plan), duration)
         listened = time.perf_counter()
         music = decoder.generate(state, duration, seed=seed, progress=progress, **options)
-        return music_reply(understood.text, music, seed, start, listened)
+        reply = music_reply(understood.text, music, seed, start, listened)
+        if hasattr(decoder, "notices"):
+            reply.notices = decoder.notices(understood.turn.user)
+        return reply
 
     def _edit(
         self,

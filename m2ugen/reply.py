@@ -23,7 +23,7 @@ class Reply:
     ``audio`` is float32 [channels, samples] in [-1, 1] at ``sample_rate`` Hz, or None when the answer is text
     only. ``plan`` and ``notes`` (see m2ugen.score) are present when the decoder composes notes; ``stems`` then
     holds the audio of each role. ``seed`` repeats the result on the same machine. ``seconds`` tells how long the
-    parts of the work took.
+    parts of the work took. ``notices`` are sentences about what could not be done as asked.
     """
 
     text: str
@@ -34,6 +34,7 @@ class Reply:
     stems: dict[str, np.ndarray] | None = None
     seed: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float | None:

@@ -163,6 +163,13 @@ def test_music_can_be_heard_while_it_is_written(nano: M2UGen) -> None:
         next(nano.generate("x", stream=True, duration=-1.0))
 
 
+def test_what_cannot_be_played_is_said(nano: M2UGen) -> None:
+    reply = nano.generate("a folk song with kazoo and vocals but no lyrics", duration=4, seed=1)
+    assert reply.audio is not None
+    assert reply.notices == ("no instrument here sounds like kazoo or vocals; the music goes without",)
+    assert nano.generate("a piano piece without vocals", duration=4, seed=1).notices == ()
+
+
 def test_directions_hold_to_the_letter(nano: M2UGen) -> None:
     directions = Directions.read(tempo=96, key="E minor", metre="3/4", chords="Em C,D Am")
     reply = nano.generate("a fast rock song in C major", duration=8, seed=2, directions=directions)

@@ -118,6 +118,8 @@ def run(
             from m2ugen.media.video import mux_audio
 
             mux_audio(video, *reply.sound, mux, keep_sound=keep_sound)
+    for notice in reply.notices:
+        common.print_error(notice)
     if json:
         common.print_json(common.result(reply, loaded, output, midi))
         return

@@ -148,6 +148,18 @@ def tokenize(text: str) -> list[str]:
     return [correct(token) for token in tokens]
 
 
+def unplayable(text: str) -> list[str]:
+    """What ``text`` asks for that no instrument here comes near to, in its words; what it rules out is not meant."""
+    tokens, found = tokenize(text), dict[str, None]()
+    for phrase in _split(words.UNPLAYABLE_WORDS):
+        wanted = phrase.split()
+        for start in range(len(tokens) - len(wanted) + 1):
+            before = tokens[max(start - 3, 0) : start]
+            if tokens[start : start + len(wanted)] == wanted and not _NEGATORS & set(before):
+                found[phrase] = None
+    return list(found)
+
+
 def find_phrases(tokens: list[str]) -> list[Match]:
     """The understood phrases in reading order, longest first, without overlap; negation resolved."""
     table = entries()

@@ -74,6 +74,12 @@ NEGATED_ALSO: dict[str, tuple[str, ...]] = {
     "piano": ("electric piano",),
     "electric guitar": ("distorted guitar",),
 }
+# Sounds that people ask for and none of our instruments comes near to.
+UNPLAYABLE_WORDS = (
+    "didgeridoo, kazoo, shamisen, erhu, pipa, guzheng, hurdy gurdy, zither, dulcimer, balalaika, mellotron, vocoder, "
+    "turntables, scratching, beatbox, beatboxing, castanets, gong, jaw harp, musical saw, lyrics, "
+    "vocals, vocal, vocalist, singer, singers, singing, rapper, rapping, yodeling, birdsong, sound effects"
+)
 VOICE_WORDS = "vocals, vocal, voice, voices, singing, singer, singers, vocalist, lyrics, choir"
 
 

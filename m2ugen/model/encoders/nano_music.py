@@ -21,6 +21,7 @@ from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
 from m2ugen.score.attributes import (
     ENERGIES,
     GENRES,
+    INSTRUMENT_INDEX,
     INSTRUMENTS,
     METRES,
     MODES,
@@ -38,6 +39,7 @@ from m2ugen.weights import save_tensors
 MAX_PATCHES = 12  # three-second patches that the taggers hear, evenly spread over the file
 PATCH_SPACING = 3.5  # seconds of music for each patch, in files short enough
 FEW_PATCHES = 2  # that the taggers hear at a time: their feature maps are large, and twice as fast in the cache
+WINDOW_SECONDS = 4.0  # in which ``over_time`` listens
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
@@ -172,6 +174,25 @@ class NanoMusicEncoder(nn.Module):
             tokens[:, index, start : start + block.shape[1]] = block
             start += block.shape[1]
         return tokens
+
+    @torch.inference_mode()
+    def over_time(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Times in seconds [n] and what sounds around them: probabilities of the instruments [n, len(INSTRUMENTS)].
+
+        Reads float32 [samples] in windows of WINDOW_SECONDS, a second apart; the first stands for the beginning.
+        """
+        size, step = int(WINDOW_SECONDS * self.sample_rate), self.sample_rate
+        starts = list(range(0, max(len(waveform) - size, 0) + 1, step))
+        rows = []
+        for start in starts:
+            hidden = self(**{k: v[None] for k, v in self.prepare(waveform[start : start + size]).items()})
+            odds = _odds(hidden[0].numpy())
+            heard = odds[SLOT_INDEX["instruments"], 1 : 1 + len(INSTRUMENTS)].copy()
+            heard[INSTRUMENT_INDEX["drums"]] = odds[SLOT_INDEX["drums"], 2]  # that head knows them best
+            rows.append(heard)
+        times = np.array(starts) / self.sample_rate + WINDOW_SECONDS / 2
+        times[0] = 0.0
+        return times, np.stack(rows)
 
     @staticmethod
     def conditioning(hidden_states: torch.Tensor) -> torch.Tensor:

@@ -92,6 +92,14 @@ class ScoreDecoder(nn.Module):
             conditioning = torch.where(said, torch.where(several, both, told), conditioning)
         return conditioning
 
+    def notices(self, request: str) -> tuple[str, ...]:
+        """Sentences about what ``request`` asks for and cannot be played."""
+        from m2ugen.score.lexicon import unplayable
+        from m2ugen.score.wording import join
+
+        missing = unplayable(request)
+        return (f"no instrument here sounds like {join(missing, 'or')}; the music goes without",) if missing else ()
+
     def engine(self) -> NoteEngine:
         """The NumPy form of the NotePlayer, made at the first call from the weights of that moment."""
         if self._engine is None:

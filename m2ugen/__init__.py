@@ -28,7 +28,7 @@ _HOMES = {  # public name → module; imported on first use, so that ``import m2
 }
 __all__ = ["Chat", "InputError", "M2UGen", "M2UGenConfig", "M2UGenError", "M2UGenModel", "M2UGenProcessor",
            "MissingExtra", "MissingWeights", "Plan", "Reply"]  # fmt: skip
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

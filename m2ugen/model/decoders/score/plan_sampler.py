@@ -17,6 +17,8 @@ from m2ugen.score.plan import CHORDS_PER_BAR, Chord, Plan, Section
 
 MAX_PLAN_TOKENS = len(HEADER) + MAX_PLAN_BARS * 6 + 1
 SHORTEST, LONGEST = 1.0, 1800.0  # seconds
+RETURN_SECONDS = 45.0  # from which on a piece comes back to its beginning
+RETURN_BARS = 4  # of a return, at least
 RING_SHARE, LONGEST_RING = 0.06, 1.5  # of the duration, in seconds: kept for the last chord to die away
 
 
@@ -57,7 +59,7 @@ def write_plan(
         token = KIND_OFFSET[kind] + value
         grammar.take(value)
     plan = replace(grammar.plan(), tempo=controls.tempo(grammar))
-    plan = lengthened(plan, controls.bars(grammar))
+    plan = with_return(lengthened(plan, controls.bars(grammar)))
     return (with_cadence(plan) if ending else plan).validated()
 
 
@@ -82,6 +84,25 @@ def lengthened(plan: Plan, bars: int) -> Plan:
                 left = section.bars - cut
                 sections.append(replace(section, bars=left, chords=section.chords[: left * slots]))
     return replace(plan, sections=tuple(sections))
+
+
+def with_return(plan: Plan) -> Plan:
+    """A long plan none of whose sections comes back, with its first section again in place of the last one, or of as
+    many bars at its end as a return takes. Others are left as they are.
+    """
+    letters = [section.letter for section in plan.sections]
+    first, slots = plan.sections[0], CHORDS_PER_BAR[plan.metre]
+    if plan.duration < RETURN_SECONDS or len(set(letters)) < len(letters) or plan.bars < first.bars + 2 * RETURN_BARS:
+        return plan
+    bars = min(max(plan.sections[-1].bars, RETURN_BARS), first.bars, plan.bars - first.bars - RETURN_BARS)
+    kept, left = list[Section](), plan.bars - bars
+    for section in plan.sections:
+        own = min(section.bars, left)
+        if own > 0:
+            kept.append(replace(section, bars=own, chords=section.chords[: own * slots]))
+        left -= own
+    back = replace(first, bars=bars, chords=first.chords[: bars * slots])
+    return replace(plan, sections=(*kept, back))
 
 
 def with_cadence(plan: Plan) -> Plan:

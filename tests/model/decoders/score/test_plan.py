@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.score.config import SamplingConfig
 from m2ugen.model.decoders.score.plan_controls import assign_roles, fitted
-from m2ugen.model.decoders.score.plan_sampler import lengthened, write_plan
+from m2ugen.model.decoders.score.plan_sampler import RETURN_SECONDS, lengthened, with_return, write_plan
 from m2ugen.model.decoders.score.plan_tokens import BEGIN, Grammar, canonical, decode_plan, encode_plan
 from m2ugen.score.attributes import GENRES, INSTRUMENT_NAMES, METRES, MODES, Attributes
-from m2ugen.score.plan import Plan
+from m2ugen.score.plan import Chord, Part, Plan, Section
 from tests.model.decoders.score.helpers import example_plan, plans, tiny_decoder
 
 WRITER = tiny_decoder().plan_writer
@@ -149,3 +149,26 @@ def test_impossible_durations(duration: float) -> None:
 def test_unconditional_plan_is_playable() -> None:
     plan = write_plan(WRITER, np.zeros_like(Attributes().to_conditioning()), 15, 3, SamplingConfig())
     assert plan.validated() is plan
+
+
+def test_a_long_piece_comes_back_to_its_beginning() -> None:
+    def made(*sections: tuple[str, int]) -> Plan:
+        chords = (Chord(0, "maj"), Chord(5, "maj"))
+        parts = (Part("melody", "piano"),)
+        built = tuple(Section(letter, bars, 2, chords * bars) for letter, bars in sections)
+        return Plan(96.0, "4/4", 0, "major", "pop", 2, parts, built).validated()
+
+    def form(plan: Plan) -> list[tuple[str, int]]:
+        return [(section.letter, section.bars) for section in with_return(plan).validated().sections]
+
+    assert form(made(("A", 8), ("B", 8), ("C", 6))) == [("A", 8), ("B", 8), ("A", 6)]
+    assert form(made(("A", 8), ("B", 10), ("C", 2))) == [("A", 8), ("B", 8), ("A", 4)]
+    assert form(made(("A", 10), ("B", 12))) == [("A", 10), ("B", 4), ("A", 8)]
+    returning = made(("A", 8), ("B", 8), ("A", 6))
+    assert with_return(returning) is returning
+    short = made(("A", 4), ("B", 4), ("C", 4))
+    assert short.duration < RETURN_SECONDS and with_return(short) is short
+    for seed in range(4):
+        plan = write_plan(WRITER, Attributes().to_conditioning(), 60, seed, SamplingConfig())
+        letters = [section.letter for section in plan.sections]
+        assert len(letters) == 1 or len(set(letters)) < len(letters)

@@ -41,8 +41,18 @@ COMPONENTS = {
     "nano-music": Entry(
         "m2ugen.model.encoders.nano_music", "NanoMusicEncoder.from_folder", describe="NanoMusicEncoder.describe"
     ),
-    "nano-image": Entry("m2ugen.model.encoders.nano_vision", "NanoImageEncoder.from_file", "image_encoder.safetensors"),
-    "nano-video": Entry("m2ugen.model.encoders.nano_vision", "NanoVideoEncoder.from_file", "image_encoder.safetensors"),
+    "nano-image": Entry(
+        "m2ugen.model.encoders.nano_vision",
+        "NanoImageEncoder.from_file",
+        "image_encoder.safetensors",
+        describe="NanoImageEncoder.describe",
+    ),
+    "nano-video": Entry(
+        "m2ugen.model.encoders.nano_vision",
+        "NanoVideoEncoder.from_file",
+        "image_encoder.safetensors",
+        describe="NanoVideoEncoder.describe",
+    ),
     "mert": Entry("m2ugen.model.encoders.mert", "MERTEncoder.from_pretrained", large=True),
     "vit": Entry("m2ugen.model.encoders.vit", "ViTEncoder.from_pretrained", large=True),
     "vivit": Entry("m2ugen.model.encoders.vivit", "ViViTEncoder.from_pretrained", large=True),

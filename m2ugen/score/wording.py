@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from m2ugen.score.attributes import INSTRUMENT_NAMES, TONICS, Attributes
 from m2ugen.score.lexicon_words import ENERGY_ADJECTIVES, TEMPO_CLASSES
 
+MOODS: dict[tuple[str, int], str] = {  # mode and energy third → words for it
+    ("major", 0): "peaceful and warm", ("major", 1): "bright and hopeful", ("major", 2): "happy and lively",
+    ("minor", 0): "sad and reflective", ("minor", 1): "dark and serious", ("minor", 2): "tense and intense",
+}  # fmt: skip
+
 
 def tempo_class(bpm: float) -> str:
     """``very slow``, ``slow``, ``medium``, ``fast`` or ``very fast``."""
@@ -31,28 +36,39 @@ def with_article(text: str) -> str:
 
 
 def facts(attributes: Attributes) -> str:
-    """What is known, as a list in the words that answers use.
+    """What is known, each under its name and in the words that answers use: what a question asks for is easily found.
 
     >>> facts(Attributes(tempo=140, metre="4/4", mode="minor", tonic=4, drums=False, lead="flute"))
-    '140 bpm, fast, 4/4, E minor, no drums, flute melody'
+    'tempo: fast, 140 bpm; metre: 4/4; mode: minor; key: E minor; drums: no; melody: flute'
     """
-    said = []
+    said: dict[str, str] = {}
     if attributes.tempo is not None:
-        said += [f"{attributes.tempo:.0f} bpm", tempo_class(attributes.tempo)]
+        said["tempo"] = f"{tempo_class(attributes.tempo)}, {attributes.tempo:.0f} bpm"
     if attributes.metre is not None:
-        said.append(attributes.metre)
+        said["metre"] = attributes.metre
     if attributes.mode is not None:
-        said.append(attributes.mode if attributes.tonic is None else key_name(attributes.tonic, attributes.mode))
+        said["mode"] = attributes.mode
+    if attributes.tonic is not None:
+        said["key"] = key_name(attributes.tonic, attributes.mode)
     if attributes.genre is not None:
-        said.append(attributes.genre)
+        said["genre"] = attributes.genre
     if attributes.energy is not None:
-        said.append(ENERGY_ADJECTIVES[attributes.energy])
+        said["energy"] = ENERGY_ADJECTIVES[attributes.energy]
+        if attributes.mode is not None:
+            said["mood"] = mood_words(attributes)
     if attributes.drums is not None:
-        said.append("drums" if attributes.drums else "no drums")
+        said["drums"] = "yes" if attributes.drums else "no"
     if attributes.lead is not None:
-        said.append(f"{attributes.lead} melody")
-    said += [name for name in attributes.instruments if name != "drums"]
-    return ", ".join(said)
+        said["melody"] = attributes.lead
+    if attributes.instruments:
+        said["instruments"] = ", ".join(attributes.instruments)
+    return "; ".join(f"{name}: {value}" for name, value in said.items())
+
+
+def mood_words(attributes: Attributes) -> str:
+    """Words for the mood that mode and energy make."""
+    energy = attributes.energy if attributes.energy is not None else 2
+    return MOODS[attributes.mode or "major", 0 if energy < 2 else 1 if energy == 2 else 2]
 
 
 def is_solo(attributes: Attributes) -> bool:

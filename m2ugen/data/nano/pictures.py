@@ -15,7 +15,7 @@ import numpy as np
 
 from m2ugen.data.nano.scene_music import SCENE_MUSIC
 from m2ugen.data.nano.scenes import sample_music
-from m2ugen.model.encoders.appearance import LOOKS, MOVES, clip_energy, picture_energy
+from m2ugen.model.encoders.appearance import LOOKS, MOVES, appearance_words, clip_energy, picture_energy
 from m2ugen.model.encoders.nano_vision import CLASSIFIED_FRAMES, image_tokens, video_tokens
 from m2ugen.model.encoders.scenes import SCENES, instrument_matrix, scene_matrix, scene_of_class
 from m2ugen.score.attributes import Attributes
@@ -50,9 +50,6 @@ TINTS: dict[str, tuple[float, float, float, float]] = {
     "space": (-0.2, -0.1, -0.05, 0.0),
     "sacred": (-0.05, 0.0, 0.05, 0.0),
 }
-LIGHT_WORDS = ((0.25, "darkness"), (0.37, "dim light"), (0.55, ""), (1.01, "bright light"))
-COLOUR_WORDS = ((0.12, "hardly any colour"), (0.65, ""), (1.01, "strong colours"))
-MOVE_WORDS = ((0.15, "hardly any movement"), (0.5, ""), (1.01, "fast movement"))
 
 
 @dataclass(frozen=True)
@@ -190,8 +187,4 @@ def _in_view(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _words(scene: str, looks: np.ndarray, moved: np.ndarray | None) -> tuple[str, ...]:
     """What a caption names: the scene, and the light, colours and movement where they are out of the ordinary."""
-    values = [(looks[LOOKS.index("brightness")], LIGHT_WORDS), (looks[LOOKS.index("saturation")], COLOUR_WORDS)]
-    if moved is not None:
-        values.append((moved[MOVES.index("motion")], MOVE_WORDS))
-    words = [next(word for limit, word in table if value < limit) for value, table in values]
-    return (SCENE_MUSIC[scene].phrase, *(word for word in words if word))
+    return (SCENE_MUSIC[scene].phrase, *appearance_words(looks, moved))

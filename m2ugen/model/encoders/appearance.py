@@ -11,6 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
+LIGHT_WORDS = ((0.25, "darkness"), (0.37, "dim light"), (0.55, ""), (1.01, "bright light"))  # brightness below → words
+COLOUR_WORDS = ((0.12, "hardly any colour"), (0.65, ""), (1.01, "strong colours"))  # saturation
+MOVE_WORDS = ((0.15, "hardly any movement"), (0.5, ""), (1.01, "fast movement"))  # motion
 SIDE = 128  # pictures are measured at SIDE × SIDE pixels, so that their size does not matter
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 LOOKS = (
@@ -104,6 +107,15 @@ def moves(frames: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
         "cuts": cut.sum() / duration / MAX_CUT_RATE,
     }
     return np.clip([values[name] for name in MOVES], 0.0, 1.0).astype(np.float32)
+
+
+def appearance_words(looks: np.ndarray, moved: np.ndarray | None = None) -> tuple[str, ...]:
+    """Light, colours and movement in words, where LOOKS [len(LOOKS)] and MOVES [len(MOVES)] are out of the ordinary."""
+    values = [(looks[LOOKS.index("brightness")], LIGHT_WORDS), (looks[LOOKS.index("saturation")], COLOUR_WORDS)]
+    if moved is not None:
+        values.append((moved[MOVES.index("motion")], MOVE_WORDS))
+    words = (next(word for limit, word in table if value < limit) for value, table in values)
+    return tuple(word for word in words if word)
 
 
 def picture_energy(looks: np.ndarray) -> np.ndarray:

@@ -17,9 +17,18 @@ import torch
 from torch import nn
 
 from m2ugen.errors import MissingWeights
-from m2ugen.model.encoders.appearance import LOOKS, MOVES, clip_energy, look, moves, picture_energy
+from m2ugen.model.encoders.appearance import (
+    LOOKS,
+    MOVES,
+    appearance_words,
+    clip_energy,
+    look,
+    moves,
+    picture_energy,
+)
 from m2ugen.model.encoders.efficientnet import IMAGE_SIZE, NUM_CLASSES, EfficientNetLite0
 from m2ugen.model.encoders.scenes import SCENES, SEEN_INSTRUMENTS, instrument_matrix, scene_matrix
+from m2ugen.score.lexicon_words import ENERGY_ADJECTIVES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +43,7 @@ CLASSIFIED_FRAMES = 8  # pictures of a clip that are classified; motion is measu
 SCENE, SEEN, LOOK, ENERGY, EMBEDDING = len(SCENES), len(SEEN_INSTRUMENTS), 2 * len(LOOKS), ENERGY_BINS, EMBEDDING_DIM
 IMAGE_BLOCKS = (SCENE, SEEN, LOOK, ENERGY, EMBEDDING)
 VIDEO_BLOCKS = (SCENE, SCENE, SEEN, LOOK, 2 * len(MOVES), ENERGY, EMBEDDING)
+NAMED_SCENE, NAMED_INSTRUMENT = 0.3, 0.25  # probability from which what is seen is named
 
 
 def image_tokens(logits: np.ndarray, looks: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -87,6 +97,12 @@ class NanoImageEncoder(nn.Module):
         tokens = [image_tokens(*pair, basis) for pair in zip(logits, looks.float().cpu().numpy())]
         return torch.from_numpy(np.stack(tokens)).to(pixels.device)
 
+    @staticmethod
+    def describe(hidden_states: np.ndarray) -> str:
+        """What hidden states [num_tokens, dim] show, for the language model."""
+        scene, seen, looks, energy, _ = _blocks(hidden_states, IMAGE_BLOCKS)
+        return _said(scene, seen, _unpaired(looks), energy)
+
 
 class NanoVideoEncoder(NanoImageEncoder):
     """Pictures of a clip, their looks and its moves to hidden states [batch, 7, dim]; same weights as the images'."""
@@ -121,6 +137,11 @@ class NanoVideoEncoder(NanoImageEncoder):
         seen, looked, moved = (tensor.float().cpu().numpy() for tensor in (logits, looks, moves))
         tokens = [video_tokens(*each, basis) for each in zip(seen, looked, moved)]
         return torch.from_numpy(np.stack(tokens)).to(pixels.device)
+
+    @staticmethod
+    def describe(hidden_states: np.ndarray) -> str:
+        scene, _, seen, looks, moved, energy, _ = _blocks(hidden_states, VIDEO_BLOCKS)
+        return _said(scene, seen, _unpaired(looks), energy, _unpaired(moved))
 
 
 def _read(path: str | Path) -> dict[str, torch.Tensor]:
@@ -177,3 +198,32 @@ def _disjoint(parts: Sequence[np.ndarray]) -> np.ndarray:
         tokens[row, start : start + len(part)] = part
         start += len(part)
     return tokens
+
+
+def _blocks(hidden_states: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    """The parts that ``_disjoint`` laid out in tokens."""
+    parts, start = [], 0
+    for row, size in enumerate(sizes):
+        parts.append(hidden_states[row, start : start + size])
+        start += size
+    return parts
+
+
+def _unpaired(pairs: np.ndarray) -> np.ndarray:
+    """The values of which ``_pairs`` made pairs."""
+    count = len(pairs) // 2
+    return pairs[:count] * np.sqrt(count)
+
+
+def _said(
+    scene: np.ndarray, seen: np.ndarray, looks: np.ndarray, energy: np.ndarray, moved: np.ndarray | None = None
+) -> str:
+    """Scene, instruments, appearance and energy in words, from roots of probabilities, LOOKS, a histogram and MOVES."""
+    likely = [SCENES[i] for i in np.argsort(-scene)[:2] if scene[i] ** 2 >= NAMED_SCENE]
+    said = {
+        "scene": " or ".join(likely or [SCENES[int(scene.argmax())]]),
+        "instruments": ", ".join(SEEN_INSTRUMENTS[i] for i in np.flatnonzero(seen**2 >= NAMED_INSTRUMENT)),
+        "look": ", ".join(appearance_words(looks, moved)),
+        "energy": ENERGY_ADJECTIVES[round(float(energy @ np.linspace(0, len(ENERGY_ADJECTIVES) - 1, ENERGY_BINS)))],
+    }
+    return "; ".join(f"{name}: {words}" for name, words in said.items() if words)

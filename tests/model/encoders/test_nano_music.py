@@ -148,9 +148,21 @@ def test_what_is_heard_in_words(encoder: NanoMusicEncoder) -> None:
         hidden[index, [start + value for value in likely[name]]] = 0.45  # unsure, but nothing is likelier
         start += size
     words = encoder.describe(hidden)
-    bpm, rest = words.split(" bpm, ", 1)
-    assert same_tempo(float(bpm), 140)
-    assert rest == "fast, 3/4, E minor, jazz, energetic, no drums, violin melody, piano, violin"
+    tempo, rest = words.split(" bpm; ", 1)
+    assert tempo.startswith("tempo: fast, ") and same_tempo(float(tempo.rpartition(" ")[2]), 140)
+    assert rest == (
+        "metre: 3/4; mode: minor; key: E minor; genre: jazz; energy: energetic; mood: tense and intense; drums: no; "
+        "melody: violin; instruments: piano, violin"
+    )
+
+
+def test_what_sounds_when(encoder: NanoMusicEncoder) -> None:
+    rng = np.random.default_rng(0)
+    waveform = (0.1 * rng.standard_normal(int(8.5 * encoder.sample_rate))).astype(np.float32)
+    times, heard = encoder.over_time(waveform)
+    assert times.tolist() == [0.0, 3.0, 4.0, 5.0, 6.0]  # middles of windows; the first stands for the beginning
+    assert heard.shape == (5, len(INSTRUMENT_INDEX)) and (heard >= 0).all() and (heard <= 1).all()
+    assert len(encoder.over_time(waveform[:1000])[0]) == 1
 
 
 def test_save_and_load(encoder: NanoMusicEncoder, tmp_path: Path) -> None:

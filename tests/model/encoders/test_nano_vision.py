@@ -19,7 +19,14 @@ from m2ugen.media.image import load_image
 from m2ugen.media.video import Frames, load_video
 from m2ugen.model.encoders.appearance import LOOKS, MOVES, SIDE, clip_energy, look, moves, picture_energy
 from m2ugen.model.encoders.base import Encoder
-from m2ugen.model.encoders.nano_vision import IMAGE_BLOCKS, VIDEO_BLOCKS, NanoImageEncoder, NanoVideoEncoder
+from m2ugen.model.encoders.nano_vision import (
+    IMAGE_BLOCKS,
+    VIDEO_BLOCKS,
+    NanoImageEncoder,
+    NanoVideoEncoder,
+    image_tokens,
+    video_tokens,
+)
 from m2ugen.model.encoders.scenes import (
     INSTRUMENT_CLASSES,
     SCENE_CLASSES,
@@ -176,3 +183,26 @@ def test_one_picture_does_not_move(videos: NanoVideoEncoder) -> None:
     inputs = videos.prepare(single)
     assert inputs["moves"].count_nonzero() == 0
     assert torch.isfinite(videos(**{name: tensor[None] for name, tensor in inputs.items()})).all()
+
+
+def test_what_is_seen_is_told_in_words() -> None:
+    logits, looks = np.zeros(1000, np.float32), np.full(len(LOOKS), 0.5, np.float32)
+    logits[class_indices("579")] = 14.0  # a grand piano
+    looks[BRIGHTNESS] = 0.2
+    basis = np.zeros((1000, 64), np.float32)
+    told = NanoImageEncoder.describe(image_tokens(logits, looks, basis))
+    scene = SCENES[scene_of_class()[579]]
+    assert told.startswith(f"scene: {scene}; instruments: piano; look: darkness; energy: ")
+    lively = np.full(len(MOVES), 0.9, np.float32)
+    clip = video_tokens(np.stack([logits] * 2), np.stack([looks] * 2), lively, basis)
+    words = NanoVideoEncoder.describe(clip)
+    assert f"scene: {scene}; instruments: piano; look: darkness, fast movement" in words
+    assert words.rpartition("energy: ")[2] != told.rpartition("energy: ")[2]  # movement adds energy
+
+
+def test_the_photographs_are_told_apart(images: NanoImageEncoder) -> None:
+    told = []
+    for name in ("bright", "dark"):
+        prepared = {key: value[None] for key, value in images.prepare(load_image(example(name))).items()}
+        told.append(images.describe(images(**prepared)[0].numpy()))
+    assert told[0] != told[1] and all(words.startswith("scene: ") and "energy: " in words for words in told)

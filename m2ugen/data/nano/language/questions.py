@@ -13,11 +13,12 @@ from m2ugen.data.nano.language.fragments import maybe, pick
 from m2ugen.score.attributes import INSTRUMENTS, Attributes
 from m2ugen.score.lexicon import find_phrases, read_attributes, read_instruments, read_key, read_tempo, tokenize
 from m2ugen.score.lexicon_words import ENERGY_ADJECTIVES, FAMILY_WORDS
-from m2ugen.score.wording import join, key_name, tempo_class, with_article
+from m2ugen.score.wording import join, key_name, mood_words, tempo_class, with_article
 
+_WALTZ, _BEATS = "is it a waltz?", "how many beats are in a bar?"  # whose answers have forms of their own
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "drums": ("Are there drums?", "Does it have drums?", "is there percussion", "Do you hear drums in this song?", "Is there a drum beat?",
-              "are drums playing?", "are there any drums?", "drums?", "does it have a beat?", "Does this track contain drums or not?", "is there any drumming in this?"),
+              "are drums playing?", "are there any drums?", "drums?", "Does this track contain drums or not?", "is there any drumming in this?"),
     "mode": ("Is this in a major or a minor key?", "major or minor?", "What mode is the song in?", "Is the music in major or minor?",
              "is it minor or major", "Does this sound major or minor?", "Is it major or minor?", "is that major?"),
     "key": ("What key is this in?", "what's the key?", "Which key is the song in?", "In what key is this piece?", "tell me the key", "key?", "in which key is it?", "What is the key?"),
@@ -25,7 +26,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
               "What's the bpm of this track?", "bpm?", "how many bpm is it?", "what bpm is that?"),
     "tempo_word": ("Is this fast or slow?", "How fast is the music?", "What is the tempo?", "slow, medium or fast?", "Describe the tempo.", "How fast is it?", "how fast is this?", "Is it fast?", "what's the tempo?", "how slow is it?",
                    "is the tempo slow or fast"),
-    "metre": ("What is the time signature?", "what meter is this in?", "Is it in 3/4 or 4/4?", "time signature?", "Which metre does it have?", "is it a waltz?", "how many beats are in a bar?", "What is the metre?"),
+    "metre": ("What is the time signature?", "what meter is this in?", "Is it in 3/4 or 4/4?", "time signature?", "Which metre does it have?", _WALTZ, _BEATS, "What is the metre?"),
     "instruments": ("Which instruments play?", "What instruments are used?", "what instruments do you hear", "List the instruments.",
                     "Name the instruments in this song.", "Who is playing?", "instruments?", "what do you hear?", "which instruments are in it?"),
     "genre": ("What genre is this?", "which style of music is this", "What kind of music is it?", "Name the genre.", "genre?",
@@ -45,13 +46,11 @@ FOLLOW_UPS: dict[str, tuple[str, ...]] = {  # the same, after another question
     "energy": ("and how energetic is it?", "and the energy?"), "mood": ("and the mood?", "and how does it feel?"),
     "lead": ("and who plays the melody?", "and the lead instrument?"),
 }  # fmt: skip
-MOODS: dict[tuple[str, int], str] = {  # mode and energy third → words for it
-    ("major", 0): "peaceful and warm", ("major", 1): "bright and hopeful", ("major", 2): "happy and lively",
-    ("minor", 0): "sad and reflective", ("minor", 1): "dark and serious", ("minor", 2): "tense and intense",
-}  # fmt: skip
 _NEEDS = {"tempo_word": "tempo", "key": "tonic", "has_instrument": "instruments"}
 _SHARES = {
-    "drums": 2.0,
+    "drums": 3.0,
+    "metre": 2.0,
+    "tempo_word": 1.5,
     "mode": 2.0,
     "has_instrument": 3.0,
     "instruments": 2.0,
@@ -76,7 +75,12 @@ def sample_question(
         kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
     if kind == "has_instrument":
         return _instrument_question(rng, attributes)
-    return pick(rng, QUESTIONS[kind]), _answer(rng, kind, attributes, extras)
+    question = pick(rng, QUESTIONS[kind])
+    if question == _WALTZ:
+        return question, f"{'Yes' if attributes.metre == '3/4' else 'No'}, it is in {attributes.metre}."
+    if question == _BEATS:
+        return question, f"{(attributes.metre or '').partition('/')[0]} beats, it is in {attributes.metre}."
+    return question, _answer(rng, kind, attributes, extras)
 
 
 def sample_follow_up(
@@ -131,12 +135,6 @@ def _answer(rng: np.random.Generator, kind: str, attributes: Attributes, extras:
             return pick(rng, ("The {0} plays the melody.", "The melody is played by the {0}.")).format(attributes.lead)
         case _:
             return f"It lasts {extras['duration']:.0f} seconds."
-
-
-def mood_words(attributes: Attributes) -> str:
-    """Words for the mood that mode and energy make."""
-    energy = attributes.energy if attributes.energy is not None else 2
-    return MOODS[attributes.mode or "major", 0 if energy < 2 else 1 if energy == 2 else 2]
 
 
 def _instrument_question(rng: np.random.Generator, attributes: Attributes) -> tuple[str, str]:

@@ -9,8 +9,6 @@ import torch
 from torch import nn
 
 ROWS = 2048  # of a matrix that are rounded at a time
-FEW_ROWS = 4  # of activations, up to which a small matrix is multiplied without rounding them
-SMALL = 2**21  # weights of a small matrix: the time for these is that of calls, not of reading weights
 
 
 class Int8Linear(nn.Module):
@@ -18,14 +16,9 @@ class Int8Linear(nn.Module):
 
     Memory and time of CPU decoding are those of reading the weights: a quarter of fp32. ``weight`` int8 [out, in],
     ``scale`` float32 [out]. For inference on a CPU only; the packed weights are in no state dict.
-
-    Small matrices are kept in a second form too, for which FEW_ROWS of activations are turned to bfloat16 in a single
-    call: less exact, and with the small matrices of a small model several times faster.
     """
 
     _ruler: torch.Tensor
-    _codes: torch.Tensor | None
-    _scale: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
@@ -36,10 +29,6 @@ class Int8Linear(nn.Module):
             warnings.simplefilter("ignore")
             quantised = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
         self._packed = torch.ops.quantized.linear_prepack(quantised, None)
-        small = weight.numel() <= SMALL
-        self.register_buffer("_codes", weight.contiguous() if small else None, persistent=False)
-        self.register_buffer("_scale", scale.float(), persistent=False)
-        self.register_buffer("_ones", torch.ones(self.out_features, dtype=torch.bfloat16), persistent=False)
         # One row that spans -1 … 1 fixes the kernel's step.
         self.register_buffer("_ruler", torch.zeros(1, self.in_features), persistent=False)
         self._ruler[0, :2] = torch.tensor([1.0, -1.0])
@@ -75,10 +64,6 @@ class Int8Linear(nn.Module):
         step = 2 / self._levels  # the kernel's, when its input spans -1 … 1
         finer = self._levels - 1.0  # what rounding leaves, at most half a step, stays below 1 times this
         rows = hidden_states.reshape(-1, self.in_features)
-        if self._codes is not None and len(rows) <= FEW_ROWS:
-            # the kernel would round the scales to bfloat16 too, an error that all outputs of a row share
-            products = torch._weight_int8pack_mm(rows.bfloat16(), self._codes, self._ones)
-            return self._finished(products * self._scale, hidden_states.shape[:-1])
         height = rows.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-8).div_(self._levels // 2 * step)
         rows = rows / height
         coarse = torch.round(rows / step).mul_(step)
@@ -88,12 +73,9 @@ class Int8Linear(nn.Module):
         )
         count = len(rows)
         output = products[count : 2 * count].div_(finer).add_(products[:count]).mul_(height)
-        return self._finished(output, hidden_states.shape[:-1])
-
-    def _finished(self, output: torch.Tensor, shape: torch.Size) -> torch.Tensor:
         if self.bias is not None:
             output += self.bias
-        return output.unflatten(0, shape)
+        return output.unflatten(0, hidden_states.shape[:-1])
 
 
 def quantize_linears(

@@ -6,8 +6,9 @@ import numpy as np
 
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.parts import free_role
-from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, limited, rendered
+from m2ugen.edit.source import EditContext, EditSource, Handler, as_loud, by_role, limited, rendered
 from m2ugen.errors import InputError
+from m2ugen.media.audio import with_channels
 from m2ugen.model.decoders.base import Music, Player
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import Part, Plan
@@ -76,7 +77,7 @@ def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, see
     Ticks become seconds by the recording's own beats, so that the part follows its tempo; its loudness is LEVELS
     below the recording's.
     """
-    from m2ugen.score.mixing import DEFAULT_ROOM, ROOMS, measure_loudness, reverberate
+    from m2ugen.score.mixing import DEFAULT_ROOM, ROOMS, reverberate
     from m2ugen.score.soundfont import load_synthesizer, soundfont_path
     from m2ugen.score.synthesis import render_track, voice
 
@@ -94,10 +95,7 @@ def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, see
     sound = render_track(played, *voice(plan, plan.parts[index]), synthesizer, samples, rate)
     room = ROOMS.get(plan.genre, DEFAULT_ROOM)
     sound = sound + reverberate(sound.mean(axis=0) * np.float32(REVERB_SEND.get(role, 0.8)), room, rate)
-    before, after = measure_loudness(source.audio, rate), measure_loudness(sound, rate)
-    if np.isfinite(before) and np.isfinite(after):
-        sound = sound * np.float32(10 ** ((before + LEVELS[role] - after) / 20))
-    return np.asarray(sound if channels == 2 else np.repeat(sound.mean(axis=0, keepdims=True), channels, axis=0))
+    return with_channels(as_loud(sound, source, LEVELS[role]), channels)
 
 
 HANDLERS: dict[str, Handler] = {"add": add}

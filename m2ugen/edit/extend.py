@@ -11,11 +11,12 @@ from m2ugen.edit.add import need_decoder
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.parts import BANDS, assign_parts
 from m2ugen.edit.signal import fit_range
-from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, limited, rendered
+from m2ugen.edit.source import EditContext, EditSource, Handler, as_loud, by_role, limited, rendered
+from m2ugen.media.audio import with_channels
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.attributes import Attributes
 from m2ugen.score.notes import ONSET, PITCH, empty_notes, sort_notes
-from m2ugen.score.plan import CHORDS_PER_BAR, Chord, Plan, Section
+from m2ugen.score.plan import Chord, Plan, Section
 
 RING = 0.6  # seconds that a recording fades for, under what follows it
 
@@ -59,12 +60,12 @@ def continued(plan: Plan, seconds: float) -> Plan:
     left = max(round(seconds / (plan.bar_ticks * plan.seconds_per_tick)), 1)
     used = {section.letter for section in plan.sections}
     fresh = iter([letter for letter in string.ascii_uppercase if letter not in used])
-    slots, added = CHORDS_PER_BAR[plan.metre], list[Section]()
+    added: list[Section] = []
     while left > 0:
         model = plan.sections[len(added) % len(plan.sections)]
         bars = min(model.bars, left)
         letter = model.letter if len(added) % 2 else next(fresh, model.letter)
-        added.append(replace(model, letter=letter, bars=bars, chords=model.chords[: bars * slots]))
+        added.append(replace(model.first(bars), letter=letter))
         left -= bars
     home = Chord(0, "min" if plan.mode == "minor" else "maj")
     longer = replace(plan, sections=(*plan.sections, *added), ending=True)
@@ -73,17 +74,12 @@ def continued(plan: Plan, seconds: float) -> Plan:
 
 def _joined(source: EditSource, rest: Music, plan: Plan) -> np.ndarray:
     """The recording up to the end of its last bar, and ``rest`` from there on at the same loudness."""
-    from m2ugen.score.mixing import measure_loudness
-
     rate, channels = source.sample_rate, len(source.audio)
     bar_line = max(round(float(source.analysis.seconds_at(np.array([plan.ticks]))[0]) * rate), 0)
     kept = source.audio[:, : bar_line + round(RING * rate)].copy()
     if (over := kept.shape[-1] - bar_line) > 0:
         kept[:, bar_line:] *= np.linspace(1.0, 0.0, over, dtype=np.float32)
-    following = rest.audio if channels == 2 else np.repeat(rest.audio.mean(axis=0, keepdims=True), channels, axis=0)
-    before, after = measure_loudness(source.audio, rate), measure_loudness(following, rate)
-    if np.isfinite(before) and np.isfinite(after):
-        following = following * np.float32(10 ** ((before - after) / 20))
+    following = as_loud(with_channels(rest.audio, channels), source)
     audio = np.zeros((channels, max(bar_line + following.shape[-1], kept.shape[-1])), dtype=np.float32)
     audio[:, : kept.shape[-1]] = kept
     audio[:, bar_line : bar_line + following.shape[-1]] += following

@@ -13,16 +13,17 @@ from m2ugen.score.lexicon import (
     Match,
     choose_member,
     find_phrases,
+    read_bars,
     read_duration,
     read_key,
     read_tempo,
     tokenize,
 )
-from m2ugen.score.lexicon_words import TYPOS
+from m2ugen.score.lexicon_words import NUMBER_WORDS, TYPOS
 
 USUAL_CONTINUATION = 16.0  # seconds
 ACCOMPANISTS = ("piano", "electric bass", "drums")  # where nobody is named
-_NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+_NUMBERS = {"a": 1, "an": 1, **NUMBER_WORDS}
 _INTERVALS = {"semitone": 1, "half step": 1, "half tone": 1, "whole step": 2, "whole tone": 2, "tone": 2, "step": 2,
               "minor third": 3, "major third": 4, "third": 4, "fourth": 5, "fifth": 7, "octave": 12}  # fmt: skip
 _EFFECT_WORDS = (
@@ -43,7 +44,6 @@ _SOLO = r"\b(only|solo|isolat\w+|just|extract|nothing but|alone)\b"
 _SWAP = r"\b(replace|swap|exchange|substitute|change|turn|switch|instead of|convert)\b"
 _NEW = r"\b(new|another|different|other|regenerate|rewrite|re-write|redo|recompose|write .* (again|anew)|fresh)\b"
 _CONTINUE = r"\b(continu\w*|go(es)? on|carry on|keep (it |the music )?(going|playing)|extend\w*|prolong|longer)\b"
-_BARS = r"\b(?:bars?|measures?)\s+(\d+)(?:\s*(?:-|–|to|until|through|and)\s*(?:bars?\s+|measures?\s+)?(\d+))?"
 _ROLE_WORDS = {"melody": "melody", "tune": "melody", "lead": "melody", "bass": "bass", "bass line": "bass", "bassline": "bass",
                "chords": "chords", "accompaniment": "chords", "arpeggio": "arpeggio", "pad": "pad", "drums": "drums", "beat": "drums"}  # fmt: skip
 _COMPARATIVES = {"happier": "happy", "sadder": "sad", "darker": "dark", "calmer": "calm", "brighter": "bright", "softer": "soft",
@@ -73,7 +73,7 @@ def says_amount(text: str) -> bool:
 
 
 def _infill(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
-    bars = re.search(_BARS, text)
+    bars = read_bars(text)
     other_edit = re.search(_SWAP, plain) or re.search(r"\b(add|include|insert|put in|layer|instrument)\b", plain)
     if other_edit or not (re.search(_NEW, plain) or (bars and re.search(r"\bwrite\b", plain))):
         return None
@@ -82,8 +82,7 @@ def _infill(text: str, plain: str, matches: list[Match]) -> EditCommand | None:
     targets = tuple(dict.fromkeys(roles or named))
     if not targets:
         return None
-    place = None if bars is None else (int(bars[1]), int(bars[2] or bars[1]))
-    return EditCommand("infill", targets, bars=place)
+    return EditCommand("infill", targets, bars=bars)
 
 
 def _continuation(text: str, plain: str, matches: list[Match]) -> EditCommand | None:

@@ -88,6 +88,17 @@ def limited(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.asarray(limit_peaks(audio, sample_rate, -0.5), dtype=np.float32)
 
 
+def as_loud(sound: np.ndarray, source: EditSource, decibels: float = 0.0) -> np.ndarray:
+    """``sound`` at the source's loudness and ``decibels`` more, where both can be measured."""
+    from m2ugen.score.mixing import measure_loudness
+
+    wanted = measure_loudness(source.audio, source.sample_rate) + decibels
+    own = measure_loudness(sound, source.sample_rate)
+    if not (np.isfinite(wanted) and np.isfinite(own)):
+        return sound
+    return sound * np.float32(10 ** ((wanted - own) / 20))
+
+
 def rendered(source: EditSource, plan: Plan, notes: np.ndarray, seed: int) -> Music:
     """A changed score as music, at the source's sample rate."""
     from m2ugen.score.synthesis import render

@@ -55,6 +55,16 @@ class Audio:
         return Audio(resample(self.samples, self.sample_rate, sample_rate), sample_rate, self.score)
 
 
+def with_channels(samples: np.ndarray, channels: int) -> np.ndarray:
+    """``samples`` [channels, n] as they are where they have so many channels, else their mean in each."""
+    return samples if len(samples) == channels else np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
+
+
+def pcm16(samples: np.ndarray) -> bytes:
+    """Floats in [-1, 1], [n] or [n, channels], as little-endian 16-bit samples; what is beyond is clipped."""
+    return bytes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+
+
 def load_audio(
     source: AudioSource | Audio,
     sample_rate: int | None = None,

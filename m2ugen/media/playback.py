@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from m2ugen.errors import InputError, MissingExtra
+from m2ugen.media.audio import with_channels
 
 
 class Loudspeaker:
@@ -34,8 +35,7 @@ class Loudspeaker:
 
     def write(self, audio: np.ndarray) -> None:
         """Play float32 [channels, samples] after what was written before; waits while the device has enough to play."""
-        sound = audio if len(audio) == self.channels else np.repeat(audio.mean(axis=0)[None], self.channels, axis=0)
-        self._stream.write(np.ascontiguousarray(sound.T, dtype=np.float32))
+        self._stream.write(np.ascontiguousarray(with_channels(audio, self.channels).T, dtype=np.float32))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,7 +16,9 @@ import numpy as np
 from m2ugen.errors import InputError
 from m2ugen.media.audio import Audio
 from m2ugen.score.attributes import INSTRUMENTS
-from m2ugen.score.lexicon import find_phrases, tokenize
+from m2ugen.score.directions import SHORTHAND
+from m2ugen.score.lexicon import find_phrases, read_bars, tokenize
+from m2ugen.score.lexicon_words import NUMBER_WORDS
 from m2ugen.score.notes import ONSET, PART
 from m2ugen.score.plan import BAR_TICKS, CHORDS_PER_BAR, Chord
 from m2ugen.score.wording import join, key_name
@@ -24,27 +26,26 @@ from m2ugen.score.wording import join, key_name
 if TYPE_CHECKING:
     from m2ugen.processor import LoadedMedia
     from m2ugen.reply import Reply
-    from m2ugen.score.transcription import SourceAnalysis
 
 USUAL_BARS = 8  # whose chords are told where no passage is named
 MOST_BARS = 32
 LONGEST = 360.0  # seconds of a recording that are measured
-SHORTHAND = {"maj": "", "min": "m", "min7": "m7", "hdim7": "m7b5", "maj6": "6", "min6": "m6"}
+SYMBOLS = {SHORTHAND[symbol]: symbol for symbol in ("", "m", "m7", "m7b5", "6", "m6")}  # of qualities told otherwise
 _ENTRY = re.compile(
     r"\b(when|where|at (what|which) (time|point|second)|after how (long|many seconds)|in (what|which) bar)\b.*"
     r"\b(enters?|starts?|begins?|(comes?|kicks?|sets?) in|joins?|appears?|first (heard|play\w*))\b"
 )
 _CHORDS = re.compile(r"\b(what|which|list|name|tell)\b.*\bchords?\b|\bchord progression\b|^chords\b")
 _FORM = re.compile(r"\b(what|which|where|how many|describe|tell)\b.*\b(form|structure|sections?)\b|^sections\b")
-_BARS = re.compile(r"\b(?:bars?|measures?)\s+(\d+)(?:\s*(?:-|–|to|until|through|and)\s*(\d+))?")
-_FIRST = re.compile(r"\b(first|last)\s+(\d+|one|two|three|four|five|six|seven|eight)\s+(?:bars|measures)")
+_FIRST = re.compile(rf"\b(first|last)\s+(\d+|{'|'.join(NUMBER_WORDS)})\s+(?:bars|measures)")
 _SECONDS = re.compile(r"(?:(\d+):)?(\d+)\s*(?:s\b|sec\w*)?\s*(?:-|–|to|and|until)\s*(?:(\d+):)?(\d+)\s*(?:s\b|sec\w*)?")
-_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
 @runtime_checkable
 class Timed(Protocol):
     """An encoder that can tell what sounds when."""
+
+    sample_rate: int
 
     def over_time(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Times in seconds [n] and, from there on for a moment, the probability of each instrument [n, instruments]."""
@@ -95,7 +96,7 @@ def _told_entry(named: tuple[str, tuple[str, ...]], composed: Reply | None, musi
     if composed is not None:
         first = _entry_in_score(composed, instruments)
     else:
-        times, sounding = encoder.over_time(music.resampled(encoder.sample_rate).mono())  # type: ignore[attr-defined]
+        times, sounding = encoder.over_time(music.resampled(encoder.sample_rate).mono())
         columns = [i for i, instrument in enumerate(INSTRUMENTS) if instrument.name in instruments]
         first = _first_sustained(times, sounding[:, columns].max(axis=1))
     if first is None:
@@ -127,7 +128,9 @@ def _told_chords(text: str, composed: Reply | None, music: Audio) -> str:
         chords, metre, tonic, mode = [c for s in plan.sections for c in s.chords], plan.metre, plan.tonic, plan.mode
         bar_starts = np.arange(plan.bars + 1) * plan.bar_ticks * plan.seconds_per_tick
     else:
-        found = _analysis(music)
+        from m2ugen.score.transcription import describe
+
+        found = describe(music)
         chords, metre, tonic, mode = list(found.chords), found.metre, found.tonic, found.mode
         bar_starts = found.seconds_at(np.arange(found.bars + 1) * BAR_TICKS[metre])
     bars = len(bar_starts) - 1
@@ -149,7 +152,7 @@ def _bar(chords: Sequence[Chord | None], tonic: int) -> str:
 def chord_symbol(chord: Chord, tonic: int) -> str:
     """As musicians write it: C, Am, G7, F#m7b5."""
     root, _, quality = chord.name(tonic).partition(":")
-    return root + SHORTHAND.get(quality, quality)
+    return root + SYMBOLS.get(quality, quality)
 
 
 def read_passage(text: str, bar_starts: np.ndarray) -> Passage:
@@ -158,11 +161,11 @@ def read_passage(text: str, bar_starts: np.ndarray) -> Passage:
     ``bar_starts`` are seconds, float [bars + 1].
     """
     bars = len(bar_starts) - 1
-    if named := _BARS.search(text):
-        first = max(int(named[1]), 1)
-        return Passage(first, max(int(named[2] or first), first))
+    if named := read_bars(text):
+        first = max(named[0], 1)
+        return Passage(first, max(named[1], first))
     if some := _FIRST.search(text):
-        count = int(some[2]) if some[2].isdigit() else _NUMBERS.index(some[2]) + 1
+        count = int(NUMBER_WORDS.get(some[2], some[2]))
         return Passage(1, count) if some[1] == "first" else Passage(max(bars - count + 1, 1), bars)
     if timed := _SECONDS.search(text):
         begin, end = (int(timed[i] or 0) * 60 + int(timed[i + 1]) for i in (1, 3))
@@ -178,12 +181,6 @@ def _told_form(composed: Reply) -> str:
         told.append(f"{section.letter} at {clock(start)} ({section.bars} bars)")
         start += section.bars * plan.bar_ticks * plan.seconds_per_tick
     return f"Its sections are {join(told)}."
-
-
-def _analysis(music: Audio) -> SourceAnalysis:
-    from m2ugen.score.transcription import describe
-
-    return describe(music)
 
 
 def clock(seconds: float) -> str:

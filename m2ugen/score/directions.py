@@ -173,7 +173,6 @@ def _shortened(plan: Plan, bars: int) -> Plan:
     while bars > 0:
         last = sections.pop()
         if last.bars > bars:
-            left = last.bars - bars
-            sections.append(replace(last, bars=left, chords=last.chords[: left * slots]))
+            sections.append(last.first(last.bars - bars))
         bars -= last.bars
     return replace(plan, sections=tuple(sections)).closed_on(*closing)

@@ -102,16 +102,17 @@ def estimate_chords(
     if not len(profile):
         return ()
     energy = profile.sum(axis=1)
-    unit = profile / (np.linalg.norm(profile, axis=1, keepdims=True) + 1e-9)
-    low = ground / (ground.max(axis=1, keepdims=True) + 1e-9)
     chords, costs, templates = _vocabulary(*key)
-    roots = np.array([(key[0] + chord.root) % 12 for chord in chords])
-    fit = unit @ templates.T + BASS_WEIGHT * low[:, roots] - costs  # [slots, chords]
     if _is_lone(chroma):
         usual = np.array([USUAL_CHORDS[key[1]].get((chord.root, chord.quality), 1.0) for chord in chords])
         fit = (profile / (energy[:, None] + 1e-9)) @ (templates.T > 0) - usual  # share of the tune that a chord holds
         fit[0, usual == 0.0] += HOME_BONUS
         fit[-1, usual == 0.0] += HOME_BONUS
+    else:
+        unit = profile / (np.linalg.norm(profile, axis=1, keepdims=True) + 1e-9)
+        low = ground / (ground.max(axis=1, keepdims=True) + 1e-9)
+        roots = np.array([(key[0] + chord.root) % 12 for chord in chords])
+        fit = unit @ templates.T + BASS_WEIGHT * low[:, roots] - costs  # [slots, chords]
     best = _viterbi(fit, CHANGE_COST)
     quiet = energy < MIN_ENERGY * max(float(energy.max()), 1e-9)
     return tuple(None if silent else chords[k] for k, silent in zip(best, quiet, strict=True))

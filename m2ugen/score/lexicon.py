@@ -18,6 +18,9 @@ from m2ugen.score.lexicon_words import Hint
 
 T = TypeVar("T")
 _LONGEST_PHRASE = 5
+_BARS = re.compile(
+    r"\b(?:bars?|measures?)\s+(\d+)(?:\s*(?:-|–|to|until|through|and)\s*(?:bars?\s+|measures?\s+)?(\d+))?"
+)
 _LETTERS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _NEGATORS = frozenset(
     [
@@ -146,6 +149,12 @@ def tokenize(text: str) -> list[str]:
     text = re.sub(r"\bbeats? (?=per|a min|/)|\bper minute\b", " ", text)
     tokens = re.findall(r"\d+/\d+|\d+(?:\.\d+)?|[a-z](?:[a-z&']*[a-z])?#?|[.,;:!?()%]", text)
     return [correct(token) for token in tokens]
+
+
+def read_bars(text: str) -> tuple[int, int] | None:
+    """The first and the last bar that lower-case ``text`` names, as "bars 5 to 8" or "measure 3"."""
+    named = _BARS.search(text)
+    return None if named is None else (int(named[1]), int(named[2] or named[1]))
 
 
 def unplayable(text: str) -> list[str]:

@@ -74,6 +74,7 @@ NEGATED_ALSO: dict[str, tuple[str, ...]] = {
     "piano": ("electric piano",),
     "electric guitar": ("distorted guitar",),
 }
+NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 # Sounds that people ask for and none of our instruments comes near to.
 UNPLAYABLE_WORDS = (
     "didgeridoo, kazoo, shamisen, erhu, pipa, guzheng, hurdy gurdy, zither, dulcimer, balalaika, mellotron, vocoder, "

@@ -26,14 +26,13 @@ from m2ugen.score.mixing import (
 )
 from m2ugen.score.notes import DURATION, ONSET, PART
 from m2ugen.score.soundfont import load_synthesizer, soundfont_path
-from m2ugen.score.synthesis import MAX_SHIFT, SAMPLE_RATE, humanise, render_track, voice
+from m2ugen.score.synthesis import MAX_SHIFT, SAMPLE_RATE, TAIL_SECONDS, humanise, is_cut, render_track, voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m2ugen.score.plan import Plan
 
-RING = 2.0  # seconds that an instrument sounds on after its note
 LOOK_AHEAD = 2 * LIMITER_SECONDS + MAX_SHIFT  # seconds of coming sound that must be known before samples are final
 
 
@@ -54,8 +53,8 @@ class LiveMix:
     ) -> None:
         self.plan, self.on_audio, self.rate, self.seed = plan, on_audio, sample_rate, seed
         self.synthesizer = load_synthesizer(soundfont_path(soundfont), sample_rate)
-        self.samples = round((plan.duration + RING if duration is None else duration) * sample_rate)
-        self.cut = duration is not None and duration < plan.duration + 0.3
+        self.samples = round((plan.duration + TAIL_SECONDS if duration is None else duration) * sample_rate)
+        self.cut = is_cut(duration, plan.duration)
         self.tick = 0  # up to which notes have come
         self.sounding = np.zeros((2, self.samples), dtype=np.float32)
         self.told = 0  # samples that on_audio has received
@@ -76,7 +75,7 @@ class LiveMix:
         moved = notes.copy()
         moved[:, ONSET] -= self.tick
         room = ROOMS.get(self.plan.genre, DEFAULT_ROOM)
-        seconds = float((moved[:, ONSET] + moved[:, DURATION]).max()) * pace + RING + room.seconds
+        seconds = float((moved[:, ONSET] + moved[:, DURATION]).max()) * pace + TAIL_SECONDS + room.seconds
         samples = round(seconds * self.rate)
         placed = {}
         for index, part in enumerate(self.plan.parts):
@@ -91,7 +90,7 @@ class LiveMix:
         start = round(begin * self.rate)
         room_left = max(self.samples - start, 0)
         if self.gain is None:
-            self.gain = self._loudness_gain(mix[:, : samples - round((RING + room.seconds) * self.rate)])
+            self.gain = self._loudness_gain(mix[:, : samples - round((TAIL_SECONDS + room.seconds) * self.rate)])
         self.sounding[:, start : start + samples] += self.gain * mix[:, :room_left]
 
     def _loudness_gain(self, mix: np.ndarray) -> np.float32:

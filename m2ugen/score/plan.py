@@ -73,6 +73,10 @@ class Section:
     energy: int
     chords: tuple[Chord | None, ...]
 
+    def first(self, bars: int) -> Section:
+        """Its first ``bars`` bars, with their chords."""
+        return replace(self, bars=bars, chords=self.chords[: bars * len(self.chords) // self.bars])
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -29,6 +29,8 @@ DARKER = ((56, 3_500.0), (88, 9_000.0))  # below this velocity, low-pass at this
 KITS = {"jazz": 32, "electronic": 24, "classical": 48, "rock": 16}  # General Standard drum kits by genre
 ACCENTS = {"bar": 7, "beat": 2, "off": -5}  # velocity added to parts that are written without dynamics
 FLAT_DYNAMICS = 4.0  # a part whose velocities deviate less than this has no dynamics of its own
+TAIL_SECONDS = 2.0  # that a piece rings after its last bar
+LEAST_RING = 0.3  # seconds of that without which a piece counts as cut
 MAX_SECONDS = 1800.0  # of one rendering
 
 
@@ -37,7 +39,7 @@ def render(
     plan: Plan,
     soundfont: str | Path | None = None,
     sample_rate: int = SAMPLE_RATE,
-    tail_seconds: float = 2.0,
+    tail_seconds: float = TAIL_SECONDS,
     seed: int = 0,
     duration: float | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -69,8 +71,13 @@ def render(
         own = own[own[:, 0] < length]
         stems[part.role] = render_track(own, *voice(plan, part), synthesizer, samples, sample_rate)
     mix, stems = mix_stems(stems, sample_rate, plan.genre)
-    cut = duration is not None and duration < natural + 0.3
+    cut = is_cut(duration, natural)
     return fade_end(mix, sample_rate, cut), {role: fade_end(stem, sample_rate, cut) for role, stem in stems.items()}
+
+
+def is_cut(duration: float | None, natural: float) -> bool:
+    """Whether music of ``natural`` seconds ends before its last notes have died away when it lasts ``duration``."""
+    return duration is not None and duration < natural + LEAST_RING
 
 
 def voice(plan: Plan, part: Part) -> tuple[int, bool]:
@@ -155,7 +162,10 @@ def _play(notes: np.ndarray, program: int, is_drum: bool, synthesizer: Any) -> n
 
 
 def render_score(
-    score: Score, soundfont: str | Path | None = None, sample_rate: int = SAMPLE_RATE, tail_seconds: float = 2.0
+    score: Score,
+    soundfont: str | Path | None = None,
+    sample_rate: int = SAMPLE_RATE,
+    tail_seconds: float = TAIL_SECONDS,
 ) -> np.ndarray:
     """Any MIDI score as sound, float32 [2, samples]: its own instruments and balance, mastered as ``render`` does.
 

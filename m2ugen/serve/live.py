@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from m2ugen.media.audio import pcm16
+
 if TYPE_CHECKING:
     from m2ugen.serve.jobs import Job
 
@@ -26,11 +28,10 @@ class LiveSound:
         self._begun = False
 
     def __call__(self, audio: np.ndarray) -> None:
-        samples = (np.clip(audio, -1.0, 1.0) * 32767).astype("<i2")
         with self.path.open("ab") as file:
             if not self._begun:
                 file.write(wav_header(self.sample_rate, len(audio)))
-            file.write(samples.T.tobytes())
+            file.write(pcm16(audio.T))
         self._begun = True
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from m2ugen.checks import MAX_DURATION, MAX_SEED, MAX_TEXT, MIN_DURATION, is_unicode
 from m2ugen.errors import InputError
-from m2ugen.media.audio import load_audio
+from m2ugen.media.audio import load_audio, pcm16
 from m2ugen.model.prompting import Turn
 from m2ugen.serve.engine import Engine
 from m2ugen.serve.intake import Wish, accept
@@ -282,7 +282,7 @@ def _sound(job: Job, body: CompletionRequest) -> bytes:
     folder = job.task.folder
     if form == "pcm16":
         samples = load_audio(folder / SOUND, sample_rate=PCM_RATE, mono=True).samples[0]
-        return (samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
+        return pcm16(samples)
     return converted(folder, FORMATS[form]).read_bytes()
 
 

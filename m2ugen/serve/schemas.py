@@ -77,7 +77,7 @@ def job_answer(job: Job) -> JobAnswer:
     error = None if job.error is None else JobError.model_validate({"code": job.error[0], "message": job.error[1]})
     return JobAnswer(
         id=job.id, kind=job.task.kind, state=job.state, progress=job.progress, text=job.text, created=job.created,
-        live=(job.task.folder / LIVE).is_file(), result=result, error=error,
+        live=job.task.live and (job.task.folder / LIVE).is_file(), result=result, error=error,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from m2ugen.data.build.records import Record
 from m2ugen.errors import InputError
-from m2ugen.media.audio import Audio, audio_frames, load_audio, save_audio
+from m2ugen.media.audio import Audio, audio_frames, load_audio, save_audio, with_channels
 from m2ugen.media.files import atomic_output
 from m2ugen.media.image import load_image
 from m2ugen.media.video import Frames, load_video
@@ -253,7 +253,7 @@ def _copy_sound(source: Path, output: Any, start: float, end: float | None) -> N
         audio = decode_span(source, start, end).resampled(SOUND_RATE)
     except InputError:
         return  # the sound ends before the span, or is damaged: the pictures count
-    samples = audio.samples if audio.samples.shape[0] == 2 else np.repeat(audio.mono()[None], 2, axis=0)
+    samples = with_channels(audio.samples, 2)
     stream = output.streams.audio[0]
     for frame in audio_frames(samples, SOUND_RATE, "stereo"):
         output.mux(stream.encode(frame))

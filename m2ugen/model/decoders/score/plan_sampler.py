@@ -13,7 +13,7 @@ from m2ugen.model.decoders.score.plan_controls import Controls
 from m2ugen.model.decoders.score.plan_tokens import BEGIN, HEADER, KIND_OFFSET, KINDS, MAX_PLAN_BARS, Grammar
 from m2ugen.model.decoders.score.plan_writer import PlanWriter
 from m2ugen.model.decoders.score.sampling import draw
-from m2ugen.score.plan import CHORDS_PER_BAR, Chord, Plan, Section
+from m2ugen.score.plan import Chord, Plan, Section
 
 MAX_PLAN_TOKENS = len(HEADER) + MAX_PLAN_BARS * 6 + 1
 SHORTEST, LONGEST = 1.0, 1800.0  # seconds
@@ -73,7 +73,6 @@ def lengthened(plan: Plan, bars: int) -> Plan:
     rounds = -(-bars // plan.bars)
     surplus = rounds * plan.bars - bars
     sections: list[Section] = list(plan.sections)
-    slots = CHORDS_PER_BAR[plan.metre]
     for index in range(1, rounds):
         for section in plan.sections:
             cut = min(surplus, section.bars if index == rounds - 1 and len(plan.sections) > 1 else section.bars - 1)
@@ -81,8 +80,7 @@ def lengthened(plan: Plan, bars: int) -> Plan:
                 cut = min(surplus, section.bars - 1)
             surplus -= cut
             if section.bars > cut:
-                left = section.bars - cut
-                sections.append(replace(section, bars=left, chords=section.chords[: left * slots]))
+                sections.append(section.first(section.bars - cut))
     return replace(plan, sections=tuple(sections))
 
 
@@ -91,7 +89,7 @@ def with_return(plan: Plan) -> Plan:
     many bars at its end as a return takes. Others are left as they are.
     """
     letters = [section.letter for section in plan.sections]
-    first, slots = plan.sections[0], CHORDS_PER_BAR[plan.metre]
+    first = plan.sections[0]
     if plan.duration < RETURN_SECONDS or len(set(letters)) < len(letters) or plan.bars < first.bars + 2 * RETURN_BARS:
         return plan
     bars = min(max(plan.sections[-1].bars, RETURN_BARS), first.bars, plan.bars - first.bars - RETURN_BARS)
@@ -99,10 +97,9 @@ def with_return(plan: Plan) -> Plan:
     for section in plan.sections:
         own = min(section.bars, left)
         if own > 0:
-            kept.append(replace(section, bars=own, chords=section.chords[: own * slots]))
+            kept.append(section.first(own))
         left -= own
-    back = replace(first, bars=bars, chords=first.chords[: bars * slots])
-    return replace(plan, sections=(*kept, back))
+    return replace(plan, sections=(*kept, first.first(bars)))
 
 
 def with_cadence(plan: Plan) -> Plan:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from m2ugen.demo.page import Card
-from m2ugen.demo.run import Demo
+from m2ugen.demo.run import LIGHT_BIT_RATE, Demo
 from m2ugen.examples import example
+from m2ugen.media.audio import load_audio, save_audio
 from m2ugen.reply import Reply
 
 PROMPTS = (
@@ -46,6 +48,7 @@ QUESTIONS = (
 )
 TALK = ("What can you do?", "What is a waltz?", "What makes music sad?", "Which notes are in D minor?")
 SECONDS = 12.0
+LONG = ("a pop song with an intro, piano, acoustic guitar, bass and drums", 75.0)  # prompt, seconds
 
 
 @dataclass
@@ -64,9 +67,9 @@ class Gallery(Demo):
 
     def _from_text(self) -> list[Card]:
         cards = []
-        for number, prompt in enumerate(PROMPTS):
-            reply = self.model.generate(prompt, duration=SECONDS, seed=number)
-            command = f'm2ugen generate "{prompt}" --duration {SECONDS:.0f} --seed {number}'
+        for number, (prompt, seconds) in enumerate([*((prompt, SECONDS) for prompt in PROMPTS), LONG]):
+            reply = self.model.generate(prompt, duration=seconds, seed=number)
+            command = f'm2ugen generate "{prompt}" --duration {seconds:.0f} --seed {number}'
             cards.append(self._card(prompt, command, f"prompt-{number:02d}", reply))
         return cards
 
@@ -82,9 +85,11 @@ class Gallery(Demo):
 
     def _ask(self) -> list[Card]:
         cards = []
-        for path in (example("music"), self.folder / "prompt-03.mp3"):
+        for path in (self._copy(example("music")), self.folder / "prompt-03.mp3"):
             said = "\n".join(f"{question} {self.model.ask(question, music=path).text}" for question in QUESTIONS)
-            cards.append(Card(f"Questions about {path.name}", f"m2ugen chat --music {path.name}", said, given=[path]))
+            cards.append(
+                Card(f"Questions about {path.name}", f"m2ugen chat --music {path.name}", said, given=[self._copy(path)])
+            )
         return cards
 
     def _talk(self) -> list[Card]:
@@ -92,7 +97,14 @@ class Gallery(Demo):
         return [Card("Talk without music", "m2ugen chat", said)]
 
     def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
-        card = super()._card(title, command, name, reply, given)
+        card = super()._card(title, command, name, reply, [self._copy(path) for path in given or []])
         earlier = None if self.beside is None else self.beside / f"{name}.mp3"
-        card.earlier = earlier if earlier is not None and earlier.is_file() else None
+        if earlier is not None and earlier.is_file():
+            sound = load_audio(earlier)
+            copy = self.folder / f"{name}-before.mp3"
+            card.earlier = save_audio(copy, sound.samples, sound.sample_rate, bit_rate=LIGHT_BIT_RATE)
         return card
+
+    def _copy(self, path: Path) -> Path:
+        """``path`` in the folder of the gallery, which is to be whole when it is moved."""
+        return path if path.parent == self.folder else Path(shutil.copy(path, self.folder / f"given-{path.name}"))

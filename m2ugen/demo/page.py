@@ -1,11 +1,15 @@
-"""One self-contained HTML page from a list of results."""
+"""An HTML page from a list of results, with their files in it or beside it."""
 
 from __future__ import annotations
 
 import base64
 import html
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote
 
 from m2ugen.media.files import atomic_output
 
@@ -26,9 +30,12 @@ img.given, video.given { width: auto; max-height: 15rem; }
 """
 
 
+Link: TypeAlias = Callable[[Path], str]  # what the page calls a file by
+
+
 @dataclass
 class Card:
-    """One result: the command that made it, what was given, and what came out (files are embedded)."""
+    """One result: the command that made it, what was given, and what came out."""
 
     title: str
     command: str
@@ -42,9 +49,13 @@ class Card:
     pictures: list[tuple[str, Path]] = field(default_factory=list)
 
 
-def write_page(path: Path, title: str, summary: str, cards: list[Card]) -> None:
-    """Write ``cards`` as one HTML file that needs no other file and no network."""
-    body = "\n".join(_card(card) for card in cards)
+def write_page(path: Path, title: str, summary: str, cards: list[Card], embed: bool = True) -> None:
+    """Write ``cards`` as one HTML file that needs no network, and no other file unless ``embed`` is False.
+
+    Without embedding, files are named by their place relative to the page, so the whole folder can be moved.
+    """
+    link: Link = _data_url if embed else lambda file: quote(Path(os.path.relpath(file, path.parent)).as_posix())
+    body = "\n".join(_card(card, link) for card in cards)
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -55,28 +66,28 @@ def write_page(path: Path, title: str, summary: str, cards: list[Card]) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _card(card: Card) -> str:
+def _card(card: Card, link: Link) -> str:
     parts = [f"<section><h2>{html.escape(card.title)}</h2>", f'<p class="command">{html.escape(card.command)}</p>']
-    parts += [_media(path, 'class="given"') for path in card.given]
+    parts += [_media(link, path, 'class="given"') for path in card.given]
     parts.append(f'<p class="answer">{html.escape(card.text)}</p>')
     if card.plan:
         parts.append(f'<p class="plan">{html.escape(card.plan)}</p>')
     if card.audio:
-        parts.append(_media(card.audio))
+        parts.append(_media(link, card.audio))
     if card.earlier:
-        parts.append(f"<p>Before:</p>{_media(card.earlier)}")
+        parts.append(f"<p>Before:</p>{_media(link, card.earlier)}")
     if card.video:
-        parts.append(_media(card.video))
+        parts.append(_media(link, card.video))
     for caption, picture in card.pictures:
-        parts.append(f"<figure>{_media(picture, f'alt={chr(34)}{html.escape(caption)}{chr(34)}')}"
+        parts.append(f"<figure>{_media(link, picture, f'alt={chr(34)}{html.escape(caption)}{chr(34)}')}"
                      f"<figcaption>{html.escape(caption)}</figcaption></figure>")  # fmt: skip
     if card.midi:
-        parts.append(f'<p><a download="{html.escape(card.midi.name)}" href="{_data_url(card.midi)}">MIDI file</a></p>')
+        parts.append(f'<p><a download="{html.escape(card.midi.name)}" href="{link(card.midi)}">MIDI file</a></p>')
     return "\n".join([*parts, "</section>"])
 
 
-def _media(path: Path, attributes: str = "") -> str:
-    url = _data_url(path)
+def _media(link: Link, path: Path, attributes: str = "") -> str:
+    url = link(path)
     match _MIME[path.suffix].split("/")[0]:
         case "audio":
             return f'<audio controls preload="none" {attributes} src="{url}"></audio>'

@@ -10,7 +10,7 @@ from pathlib import Path
 from m2ugen.demo.page import Card, write_page
 from m2ugen.demo.pictures import piano_roll, spectrogram
 from m2ugen.examples import example
-from m2ugen.media.audio import load_audio, save_audio
+from m2ugen.media.audio import MP3_BIT_RATE, load_audio, save_audio
 from m2ugen.media.video import mux_audio
 from m2ugen.pipeline import M2UGen
 from m2ugen.reply import Reply
@@ -19,6 +19,7 @@ SEED = 7
 QUESTIONS = ("Describe this music.", "Which instruments play?", "Are there drums?", "How fast is it?")
 PROMPT = "a fast rock song with electric guitar, bass and drums in a minor key"
 SECONDS = 15.0
+LIGHT_BIT_RATE = 64_000  # of MP3, in bits per second
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Demo:
     model: M2UGen
     folder: Path
     title = "m2ugen: five abilities"
-    light = False  # without lossless sound and spectrograms
+    light = False  # fit for the web: without lossless sound and spectrograms, files beside the page
 
     def steps(self) -> list[Callable[[], list[Card]]]:
         """What makes the cards, in order."""
@@ -44,7 +45,7 @@ class Demo:
             cards += step()
         page = self.folder / "index.html"
         summary = f"{len(cards)} results, made in {time.perf_counter() - start:.0f} seconds on this machine."
-        write_page(page, self.title, summary, cards)
+        write_page(page, self.title, summary, cards, embed=not self.light)
         progress("done", 1.0)
         return page
 
@@ -89,7 +90,8 @@ class Demo:
         return cards
 
     def _card(self, title: str, command: str, name: str, reply: Reply, given: list[Path] | None = None) -> Card:
-        listen = reply.save(self.folder / f"{name}.mp3")
+        bit_rate = LIGHT_BIT_RATE if self.light else MP3_BIT_RATE
+        listen = save_audio(self.folder / f"{name}.mp3", *reply.sound, bit_rate=bit_rate)
         card = Card(
             title,
             command,

@@ -121,8 +121,12 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
     return np.ascontiguousarray(np.pad(converted, ((0, 0), (0, missing)))[:, :length], dtype=np.float32)
 
 
-def save_audio(path: str | PathLike[str], samples: np.ndarray, sample_rate: int, bits: int = 16) -> Path:
+def save_audio(
+    path: str | PathLike[str], samples: np.ndarray, sample_rate: int, bits: int = 16, bit_rate: int = MP3_BIT_RATE
+) -> Path:
     """Write float [channels, n] or [n] in the format of the extension: wav, flac (``bits`` 16 or 24), ogg, mp3.
+
+    ``bit_rate``, in bits per second, is that of mp3 (half of the default is the most below 32 kHz).
 
     The file is complete or absent. Values outside [-1, 1] are clipped; mp3 takes one or two channels.
     Raises InputError for another extension, a folder that cannot be written to, or audio that is not usable.
@@ -137,7 +141,7 @@ def save_audio(path: str | PathLike[str], samples: np.ndarray, sample_rate: int,
     with atomic_output(path, AUDIO_SUFFIXES) as temporary:
         samples = np.clip(samples, -1.0, 1.0)
         if suffix == ".mp3":
-            _encode_mp3(temporary, samples, sample_rate)
+            _encode_mp3(temporary, samples, sample_rate, bit_rate)
         else:
             _write_sound(temporary, samples, sample_rate, suffix, f"PCM_{bits}")
     return path
@@ -156,7 +160,7 @@ def _write_sound(path: Path, samples: np.ndarray, sample_rate: int, suffix: str,
         raise InputError(f"cannot write {channels} channels at {sample_rate} Hz as {suffix}: {error}") from error
 
 
-def _encode_mp3(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+def _encode_mp3(path: Path, samples: np.ndarray, sample_rate: int, bit_rate: int) -> None:
     import av
 
     if samples.shape[0] > 2:
@@ -169,7 +173,7 @@ def _encode_mp3(path: Path, samples: np.ndarray, sample_rate: int) -> None:
         with av.open(str(path), "w", format="mp3") as container:
             layout = "mono" if samples.shape[0] == 1 else "stereo"
             stream: Any = container.add_stream("libmp3lame", rate=sample_rate, layout=layout)
-            stream.bit_rate = MP3_BIT_RATE if sample_rate >= 32_000 else MP3_BIT_RATE // 2
+            stream.bit_rate = bit_rate if sample_rate >= 32_000 else min(bit_rate, MP3_BIT_RATE // 2)
             for frame in audio_frames(samples, sample_rate, layout):
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

@@ -48,8 +48,8 @@ FOLLOW_UPS: dict[str, tuple[str, ...]] = {  # the same, after another question
 }  # fmt: skip
 _NEEDS = {"tempo_word": "tempo", "key": "tonic", "has_instrument": "instruments"}
 _SHARES = {
-    "drums": 3.0,
-    "metre": 2.0,
+    "drums": 4.0,
+    "metre": 3.0,
     "tempo_word": 1.5,
     "mode": 2.0,
     "has_instrument": 3.0,

@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from m2ugen.model.language_model import KeyValue, LanguageModel, attend_adapter
 from m2ugen.model.lora import TunedLinear
+from m2ugen.model.quantize import GROUP, Int4Linear
 
 Apply = Callable[[torch.Tensor], torch.Tensor]
 
@@ -55,14 +56,14 @@ class StepDecoder:
         """Token ids [batch, 1] → the last layer's output [batch, 1, hidden]; ``attention_mask`` [batch, past + 1] as
         for ``LanguageModel.run_layers``.
         """
-        hidden_states = self.model.embed(input_ids)
+        hidden_states = self.model.embed(input_ids[:, 0])  # [batch, hidden]: rows of matrices are all there is
         if attention_mask is None:
             positions = torch.full((1, 1), self.cache.get_seq_length(), device=input_ids.device)
             mask = None
         else:
             positions = attention_mask.sum(dim=-1, keepdim=True) - 1
             mask = attention_mask.bool()[:, None, None]  # [batch, 1, 1, past + 1]
-        cos, sin = self.model.llama.model.rotary_emb(hidden_states, position_ids=positions.clamp(min=0))
+        cos, sin = self.model.llama.model.rotary_emb(hidden_states[:, None], position_ids=positions.clamp(min=0))
         half = sin.shape[-1] // 2
         signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
         rotation = (cos[:, None], signed[:, None], half)  # [batch or 1, 1, 1, head_dim]
@@ -71,7 +72,7 @@ class StepDecoder:
             normed = layer.second_norm(hidden_states)
             inner = layer.activation(layer.gate(normed)) * layer.up(normed)
             hidden_states = hidden_states + layer.down(inner)
-        return hidden_states
+        return hidden_states[:, None]
 
 
 def _attend(
@@ -93,7 +94,7 @@ def _attend(
     if layer.adapter is not None and layer.opening is not None:
         extra = attend_adapter(query, *layer.adapter, attention.scaling)
         heard = heard + layer.opening * extra.transpose(1, 2)
-    return layer.output(heard.flatten(2))
+    return layer.output(heard.flatten(1))
 
 
 def _layer(module: Any, adapter: KeyValue | None, batch: int) -> _Layer:
@@ -129,7 +130,32 @@ def _norm(module: Any) -> Apply:
 
 def _linear(module: nn.Module) -> Apply:
     inner = module.base if isinstance(module, TunedLinear) and module.merged else module
+    if isinstance(inner, Int4Linear):
+        return _int4(inner)
+    if isinstance(inner, TunedLinear) and isinstance(inner.base, Int4Linear) and inner.base.bias is None:
+        return _tuned_int4(inner, inner.base)
     if type(inner) is not nn.Linear:
         return inner
     weight, bias = inner.weight, inner.bias
     return lambda hidden_states: F.linear(hidden_states, weight, bias)
+
+
+def _int4(module: Int4Linear) -> Apply:
+    multiply, packed, scales, bias = torch.ops.aten._weight_int4pack_mm_for_cpu.default, *module.tensors(), module.bias
+
+    def apply(hidden_states: torch.Tensor) -> torch.Tensor:
+        output = multiply(hidden_states.bfloat16(), packed, GROUP, scales).to(hidden_states.dtype)
+        return output if bias is None else output.add_(bias)
+
+    return apply
+
+
+def _tuned_int4(module: TunedLinear, base: Int4Linear) -> Apply:
+    multiply, packed, scales = torch.ops.aten._weight_int4pack_mm_for_cpu.default, *base.tensors()
+    down, up, bias = module.lora_down.weight, module.lora_up.weight, module.bias
+
+    def apply(hidden_states: torch.Tensor) -> torch.Tensor:
+        added = F.linear(F.linear(hidden_states, down), up, bias)
+        return added.add_(multiply(hidden_states.bfloat16(), packed, GROUP, scales))
+
+    return apply

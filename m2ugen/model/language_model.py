@@ -19,7 +19,7 @@ from transformers.masking_utils import create_causal_mask, sdpa_mask
 
 from m2ugen.config import NUM_AUDIO_TOKENS, M2UGenConfig
 from m2ugen.model.lora import TunedLinear, execution_device, tune_linears
-from m2ugen.model.quantize import quantize_linears
+from m2ugen.model.quantize import Form, Int4Linear, Int8Linear, Known, quantize_linears
 
 ATTENTION = "m2ugen_gated"  # name of the attention function among those of transformers
 IGNORED = -100  # label of positions that do not count
@@ -285,18 +285,21 @@ class LanguageModel(nn.Module):
             if isinstance(module, TunedLinear):
                 module.merge()
 
-    def quantize_for_cpu(self, known: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Merge LoRA and turn the matrices into 8-bit ones, one after the other, for inference on a CPU; the table of
-        input vectors becomes half precision. It cannot be undone. ``known`` holds 8-bit matrices of the same weights
-        (see ``m2ugen.model.rounded``); those that it lacks are computed.
+    def quantize_for_cpu(self, form: Form = "int8", known: Known | None = None) -> None:
+        """Round the matrices, one after the other, for inference on a CPU; the table of input vectors becomes half
+        precision. It cannot be undone. ``form`` as for ``rounded_type``; scores of tokens always have 8 bits. LoRA is
+        merged where matrices have 8. ``known`` holds rounded matrices of the same weights (see
+        ``m2ugen.model.rounded``); those that it lacks are computed.
 
         The Llama may be in half precision: no more than one matrix is ever whole in fp32.
         """
         for name, module in list(self.named_modules()):
             if isinstance(module, TunedLinear):
-                module.merge_into_int8(known, f"{name}.base")
+                module.quantise(form, known, f"{name}.base")
         table = self.llama.model.embed_tokens.weight.detach()
-        quantize_linears(self, skip=("lora_down", "lora_up", "audio_head"), known=known)
+        added = ("lora_down", "lora_up", "audio_head")
+        quantize_linears(self, form, ("lm_head", *added), known)
+        quantize_linears(self, "int8", added, known)
         half = table.half() if table.dtype == torch.float32 else table
         self.llama.model.embed_tokens.weight = nn.Parameter(half, requires_grad=False)
 
@@ -333,9 +336,13 @@ class LanguageModel(nn.Module):
         return {name: state[name] for name in sorted(names)}
 
     def save_llama(self, folder: Path) -> None:
-        """Write the frozen Llama alone, in Hugging Face form. Raises ValueError once LoRA is merged into it."""
-        if any(isinstance(module, TunedLinear) and module.merged for module in self.modules()):
-            raise ValueError("LoRA is merged: the language model's own weights are gone; save before merge_lora")
+        """Write the frozen Llama alone, in Hugging Face form. Raises ValueError once it is merged or rounded."""
+        if any(
+            getattr(module, "merged", False) or isinstance(module, Int8Linear | Int4Linear) for module in self.modules()
+        ):
+            raise ValueError(
+                "LoRA is merged or weights are rounded: the language model's own are gone; save before that"
+            )
         state = self.llama.state_dict()
         bases = {name.replace(".base.", "."): tensor for name, tensor in state.items() if ".base." in name}
         plain = LlamaForCausalLM._from_config(self.llama_config, dtype=self.llama.dtype)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-from m2ugen.model.quantize import Int8Linear, known_codes
+from m2ugen.model.quantize import Form, Int4Linear, Known, rounded_linear, rounded_type
 
 
 class TunedLinear(nn.Module):
@@ -58,19 +58,21 @@ class TunedLinear(nn.Module):
         self.merged = True
 
     @torch.no_grad()
-    def merge_into_int8(self, known: Mapping[str, torch.Tensor] | None = None, path: str = "") -> None:
-        """The same with an 8-bit base in the plain one's place, which ``known`` may hold at ``path`` (see known_codes).
-        Only this one matrix is ever whole in fp32.
+    def quantise(self, form: Form, known: Known | None = None, path: str = "") -> None:
+        """A rounded base in the plain one's place, which ``known`` may hold at ``path`` (see rounded_linear). An 8-bit
+        one takes in the low-rank term and the bias, as ``merge`` does; four bits are too coarse for the sum, so beside
+        them the term stays. Only this one matrix is ever whole in fp32.
         """
         if self.merged:
             return
         base = self._plain_base()
-        codes = known_codes(known, path, base.weight.shape)
-        if codes is None:
-            self.base = Int8Linear.from_weight(*self._sums(base))
+        kind = rounded_type(base.weight, form, known, path)
+        if kind is Int4Linear:
+            self.base = rounded_linear(kind, base.weight.shape, lambda: base.weight, base.bias, known, path)
         else:
-            self.base = Int8Linear(*codes, self._bias(base))
-        self.merged = True
+            bias, shape = self._bias(base), base.weight.shape
+            self.base = rounded_linear(kind, shape, lambda: self._sums(base)[0], bias, known, path)
+            self.merged = True
 
     def _plain_base(self) -> nn.Linear:
         if not isinstance(self.base, nn.Linear):

@@ -20,6 +20,7 @@ from m2ugen.model.adapters import UnderstandingAdapter
 from m2ugen.model.language_model import ATTENTION, LanguageModel
 from m2ugen.model.projector import OutputProjector
 from m2ugen.model.prompting import AUDIO_TOKENS, TURN_END
+from m2ugen.model.quantize import Form
 from m2ugen.model.quiet import quietly
 from m2ugen.model.registry import load_component
 from m2ugen.weights import model_folder, packaged_folder, preset_folder, save_tensors
@@ -232,9 +233,10 @@ class M2UGenModel(PreTrainedModel):
         """A folder written by ``save_pretrained``, or a hub id. Raises InputError and MissingWeights.
 
         ``device`` ("cpu"), ``dtype`` (fp32 on the CPU, bf16 elsewhere), ``quantise``: None, "int8" (CPU; decoding
-        about twice as fast), or "auto", which is "int8" on a CPU without a dtype, except for language models so small
-        that they gain nothing. Further options,
-        such as ``quantization_config`` for 4- and 8-bit weights on a GPU, go to transformers for the language model.
+        about twice as fast), "int4" (CPU; coarse, unless the weights were made for it), or "auto", which on a CPU
+        without a dtype is 4 bits for weights that have no more and 8 for others, except for language models so small
+        that they gain nothing. Further options, such as ``quantization_config`` for 4- and 8-bit weights on a GPU,
+        go to transformers for the language model.
         """
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
@@ -278,22 +280,24 @@ class M2UGenModel(PreTrainedModel):
         folder: Path,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
-        quantise: str | None = "auto",
+        quantise: Form | None = "auto",
         **llama_options: Any,
     ) -> M2UGenModel:
         on_cpu = torch.device(device).type == "cpu"
-        if quantise not in (None, "auto", "int8"):
-            raise InputError(f"quantise must be 'int8', 'auto' or None, not {quantise!r}")
+        if quantise not in (None, "auto", "int8", "int4"):
+            raise InputError(f"quantise must be 'int8', 'int4', 'auto' or None, not {quantise!r}")
         size = _matrix_parameters(config.language_model)
         large = size > AUTO_INT8_PARAMETERS
-        int8 = quantise == "int8" or (quantise == "auto" and large and on_cpu and dtype is None and not llama_options)
-        if int8 and not on_cpu:
-            raise InputError("int8 weights are for the CPU; on a GPU pass a quantization_config")
+        form = quantise
+        if quantise == "auto" and not (large and on_cpu and dtype is None and not llama_options):
+            form = None
+        if form and not on_cpu:
+            raise InputError(f"{form} weights are for the CPU; on a GPU pass a quantization_config")
         dtype = dtype or (torch.float32 if on_cpu else torch.bfloat16)
-        stored = "auto" if int8 else dtype  # 8-bit matrices are made of what the files hold, one after the other
+        stored = "auto" if form else dtype  # rounded matrices are made of what the files hold, one after the other
         with torch.random.fork_rng(devices=[]):
             model = cls(config, _load_llama(config, folder, stored, **llama_options))
-        if int8:
+        if form:
             model.language_model.widen_norms()
         model.load_trained(folder)
         if llama_options:  # transformers has placed the language model; what is added follows
@@ -304,10 +308,10 @@ class M2UGenModel(PreTrainedModel):
             for part in (model.adapters, model.projector):
                 if part is not None:
                     part.to(model.language_model.audio_embeddings.weight.device)
-        elif int8:
-            place = rounded.place(config, _llama_folder(config, folder), folder / BRIDGE, size)
+        elif form:
+            place = rounded.place(config, _llama_folder(config, folder), folder / BRIDGE, size, form)
             known = None if place is None else rounded.read(place)
-            model.language_model.quantize_for_cpu(known)
+            model.language_model.quantize_for_cpu(form, known)
             if place is not None and known is None:
                 rounded.keep(place, model.language_model)
         else:
@@ -319,7 +323,7 @@ class M2UGenModel(PreTrainedModel):
             if encoder.kind is not None:
                 model.encoders[name] = load_component(encoder, parts, device, dtype)
         if config.decoder is not None and config.decoder.kind is not None:
-            model.decoder = load_component(config.decoder, parts, device, dtype, int8)
+            model.decoder = load_component(config.decoder, parts, device, dtype, form is not None)
         model._attach_tokenizer(folder)
         return model.eval()
 

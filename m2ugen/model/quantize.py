@@ -1,14 +1,23 @@
-"""8-bit weights for decoding on a CPU."""
+"""8- and 4-bit weights for decoding on a CPU."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import nn
 
 ROWS = 2048  # of a matrix that are rounded at a time
+GROUP = 32  # weights of a row that share a scale in 4-bit form, as in GGUF's Q4 types
+LARGEST_CODE = 15  # of 4 bits
+MIDDLE_CODE = 8  # which the 4-bit kernel takes for its zero
+WORTH_4_BITS = ("AVX512",)  # instruction sets that the kernel is written for; elsewhere 8 bits are far faster
+
+Form: TypeAlias = Literal["auto", "int8", "int4"]
+Known: TypeAlias = Mapping[str, torch.Tensor]  # rounded matrices by PATH.PART, see ``m2ugen.model.rounded``
 
 
 class Int8Linear(nn.Module):
@@ -18,6 +27,7 @@ class Int8Linear(nn.Module):
     ``scale`` float32 [out]. For inference on a CPU only; the packed weights are in no state dict.
     """
 
+    PARTS: ClassVar[tuple[str, str]] = ("weight", "scale")  # of ``tensors``, in the order of the arguments
     _ruler: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
@@ -37,11 +47,6 @@ class Int8Linear(nn.Module):
         self._levels = 127 if self._reduce_range else 255
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear) -> Int8Linear:
-        """The 8-bit form of ``linear``."""
-        return cls.from_weight(linear.weight, linear.bias)
-
-    @classmethod
     def from_weight(cls, weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Linear:
         """Round ``weight`` [out, in] to 8 bits, symmetric per output row; some rows at a time, for little memory."""
         codes, scales = [], []
@@ -52,10 +57,16 @@ class Int8Linear(nn.Module):
             scales.append(scale)
         return cls(torch.cat(codes), torch.cat(scales), bias)
 
-    def codes(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``weight`` and ``scale``, as they were given."""
         quantised, _ = torch.ops.quantized.linear_unpack(self._packed)
         return quantised.int_repr(), quantised.q_per_channel_scales().float()
+
+    @staticmethod
+    def fit(tensors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size) -> bool:
+        """Whether ``tensors`` are those of a matrix of ``shape`` [out, in]."""
+        weight, scale = tensors
+        return weight.shape == shape and weight.dtype == torch.int8 and scale.shape == shape[:1]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         # The kernel rounds activations to 8 bits with one scale for all rows: too coarse, for the first token of a
@@ -78,29 +89,119 @@ class Int8Linear(nn.Module):
         return output.unflatten(0, hidden_states.shape[:-1])
 
 
+class Int4Linear(nn.Module):
+    """A linear layer with 4-bit weights in groups of 32 along the input, each with a scale and a middle; it computes in
+    bfloat16, from and to the dtype of its input.
+
+    ``packed`` uint8 [out, in / 2] in the order of this machine's kernel, ``scales`` bfloat16 [in / 32, out, 2]. For
+    inference on a CPU only; neither is in a state dict.
+    """
+
+    PARTS: ClassVar[tuple[str, str]] = ("packed", "scales")
+    packed: torch.Tensor
+    scales: torch.Tensor
+
+    def __init__(self, packed: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.in_features, self.out_features = len(scales) * GROUP, scales.shape[1]
+        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
+        self.register_buffer("packed", packed, persistent=False)
+        self.register_buffer("scales", scales, persistent=False)
+
+    @classmethod
+    def from_weight(cls, weight: torch.Tensor, bias: torch.Tensor | None) -> Int4Linear:
+        """Round ``weight`` [out, in] to 16 steps from the least to the greatest of each group. What comes from GGUF's
+        Q4_1 is found again as it was, but for scales in bfloat16.
+        """
+        codes, step, least = _four_bits(weight.detach().float())
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.int().flatten(1), 1)
+        scales = torch.stack([step, least + MIDDLE_CODE * step], dim=-1).transpose(0, 1)
+        return cls(packed, scales.bfloat16().contiguous(), bias)
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``packed`` and ``scales``, as they were given."""
+        return self.packed, self.scales
+
+    @staticmethod
+    def fit(tensors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size) -> bool:
+        """Whether ``tensors`` are those of a matrix of ``shape`` [out, in]."""
+        packed, scales = tensors
+        return packed.numel() * 2 == shape.numel() and scales.shape == (shape[1] // GROUP, shape[0], 2)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        rows = hidden_states.reshape(-1, self.in_features).bfloat16()
+        products = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP, self.scales)
+        output = products.to(hidden_states.dtype).unflatten(0, hidden_states.shape[:-1])
+        return output if self.bias is None else output + self.bias
+
+
+Rounded: TypeAlias = Int8Linear | Int4Linear
+
+
+def rounded_type(weight: torch.Tensor, form: Form, known: Known | None = None, path: str = "") -> type[Rounded]:
+    """How ``weight`` [out, in] is to be rounded: as ``known`` has it at ``path``; otherwise to 4 bits in the form
+    "int4" where its shape allows, and in "auto" where the machine gains by it and the weights have no more already.
+    """
+    for kind in (Int4Linear, Int8Linear):
+        if known is not None and f"{path}.{kind.PARTS[0]}" in known:
+            return kind
+    if form == "int8" or any(size % GROUP for size in weight.shape):
+        return Int8Linear
+    gains = torch.backends.cpu.get_cpu_capability() in WORTH_4_BITS
+    return Int4Linear if form == "int4" or (gains and _is_four_bits(weight)) else Int8Linear
+
+
+def rounded_linear(
+    kind: type[Rounded],
+    shape: torch.Size,
+    sums: Callable[[], torch.Tensor],
+    bias: torch.Tensor | None,
+    known: Known | None = None,
+    path: str = "",
+) -> Rounded:
+    """A layer of ``kind`` with the matrix that ``known`` has at ``path``, or else with what ``sums`` returns, of the
+    ``shape`` [out, in].
+    """
+    first, second = (f"{path}.{part}" for part in kind.PARTS)
+    if known is not None and first in known and second in known:
+        parts = (known[first], known[second])
+        if kind.fit(parts, shape):
+            return kind(*parts, bias)
+    return kind.from_weight(sums(), bias)
+
+
+def _four_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes [out, groups, 32] of 0-15, and the step and the least weight [out, groups] of ``weight`` [out, in]."""
+    groups = weight.unflatten(1, (-1, GROUP))
+    least, greatest = groups.aminmax(dim=-1)
+    step = ((greatest - least) / LARGEST_CODE).clamp_(min=1e-8)
+    return ((groups - least[..., None]) / step[..., None]).round_(), step, least
+
+
+def _is_four_bits(weight: torch.Tensor) -> bool:
+    """Whether ``weight`` [out, in] holds 16 evenly spaced numbers per group, to half precision."""
+    for rows in weight.detach().split(ROWS):
+        rows = rows.float()
+        codes, step, least = _four_bits(rows)
+        groups = rows.unflatten(1, (-1, GROUP))
+        error = torch.addcmul(least[..., None], codes, step[..., None]).sub_(groups).abs_()
+        if bool((error > groups.abs().amax(dim=-1, keepdim=True) * torch.finfo(torch.half).eps).any()):
+            return False
+    return True
+
+
 def quantize_linears(
-    module: nn.Module, skip: tuple[str, ...] = (), known: Mapping[str, torch.Tensor] | None = None
+    module: nn.Module, form: Form = "int8", skip: tuple[str, ...] = (), known: Known | None = None
 ) -> None:
-    """Replace every nn.Linear below ``module`` by an Int8Linear, except where a part of its dotted name is in
-    ``skip``. ``known`` as for ``known_codes``.
+    """Replace every nn.Linear below ``module`` by its rounded form, except where a part of its dotted name is in
+    ``skip``. ``known`` as for ``rounded_linear``.
     """
     for parent, name, path, linear in list(_linears(module, skip)):
-        codes = known_codes(known, path, linear.weight.shape)
-        new = Int8Linear.from_linear(linear) if codes is None else Int8Linear(*codes, linear.bias)
+        kind = rounded_type(linear.weight, form, known, path)
+        new = rounded_linear(
+            kind, linear.weight.shape, partial(linear.get_parameter, "weight"), linear.bias, known, path
+        )
         setattr(parent, name, new)
-
-
-def known_codes(
-    known: Mapping[str, torch.Tensor] | None, path: str, shape: torch.Size
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The 8-bit form of the matrix at ``path``, whose ``shape`` is [out, in], where ``known`` has it: ``path.weight``
-    int8 [out, in] and ``path.scale`` [out].
-    """
-    if known is None or f"{path}.weight" not in known or f"{path}.scale" not in known:
-        return None
-    codes, scale = known[f"{path}.weight"], known[f"{path}.scale"]
-    fits = codes.shape == shape and codes.dtype == torch.int8 and scale.shape == shape[:1]
-    return (codes, scale) if fits else None
 
 
 def _linears(

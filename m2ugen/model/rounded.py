@@ -1,4 +1,4 @@
-"""8-bit matrices that were rounded before, kept in the cache: rounding is most of the time of loading a small model."""
+"""Matrices that were rounded before, kept in the cache: rounding is most of the time of loading a small model."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ import torch
 from torch import nn
 
 from m2ugen.errors import InputError
-from m2ugen.model.quantize import Int8Linear
+from m2ugen.model.quantize import Form, Int4Linear, Int8Linear
 from m2ugen.weights import cache_folder, save_tensors
 
 if TYPE_CHECKING:
     from m2ugen.config import M2UGenConfig
 
-FORM = 1  # counts changes of how matrices are merged and rounded
+VERSION = 2  # counts changes of how matrices are merged and rounded
 LARGEST = 500_000_000  # parameters in matrices; what is larger would fill the disk
 BUDGET = 1_500_000_000  # bytes; the files used longest ago go
 RECENT = 60  # seconds in which another process may still be about to read a file
-FOLDER = "int8"
+FOLDER = "rounded"
 
 
-def place(config: M2UGenConfig, llama_folder: Path, trained: Path, parameters: int) -> Path | None:
-    """The file for the 8-bit matrices of a language model with these trained weights; None for large models.
+def place(config: M2UGenConfig, llama_folder: Path, trained: Path, parameters: int, form: Form = "int8") -> Path | None:
+    """The file for the rounded matrices of a language model with these trained weights; None for large models.
 
-    Its name follows from the contents of ``trained`` and from names, sizes and dates of the language model's files.
+    Its name follows from the contents of ``trained``, from names, sizes and dates of the language model's files,
+    and from the kind of machine, on which the order of 4-bit numbers depends.
     """
     if parameters > LARGEST:
         return None
-    digest = hashlib.sha256(f"{FORM} {torch.__version__} {config.language_model} {config.tuning}".encode())
+    machine = torch.backends.cpu.get_cpu_capability()
+    digest = hashlib.sha256(
+        f"{VERSION} {torch.__version__} {machine} {form} {config.language_model} {config.tuning}".encode()
+    )
     with trained.open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     for path in sorted(llama_folder.glob("*.safetensors")):
@@ -54,11 +58,11 @@ def read(path: Path) -> dict[str, torch.Tensor] | None:
 
 
 def keep(path: Path, module: nn.Module) -> None:
-    """Write the matrices of every Int8Linear in ``module``. A cache that cannot be written is done without."""
-    tensors = {}
+    """Write the rounded matrices in ``module``. A cache that cannot be written is done without."""
+    tensors: dict[str, torch.Tensor] = {}
     for name, layer in module.named_modules():
-        if isinstance(layer, Int8Linear):
-            tensors[f"{name}.weight"], tensors[f"{name}.scale"] = layer.codes()
+        if isinstance(layer, Int8Linear | Int4Linear):
+            tensors |= {f"{name}.{part}": tensor for part, tensor in zip(layer.PARTS, layer.tensors(), strict=True)}
     try:
         save_tensors(path, tensors)
         _forget(path.parent)

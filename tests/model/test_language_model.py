@@ -152,7 +152,7 @@ def test_8_bit_rows_of_very_different_height_keep_their_precision(vnni: bool, mo
     generator = torch.Generator().manual_seed(0)
     linear = torch.nn.Linear(64, 48)
     torch.nn.init.normal_(linear.weight, generator=generator)
-    int8 = Int8Linear.from_linear(linear)
+    int8 = Int8Linear.from_weight(linear.weight, linear.bias)
     steps = linear.weight.abs().amax(dim=1, keepdim=True) / 127
     linear.weight.copy_(torch.round(linear.weight / steps) * steps)  # what is left is the activations' rounding
     states = torch.randn(2, 5, 64, generator=generator)

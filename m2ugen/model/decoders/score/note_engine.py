@@ -18,6 +18,7 @@ from m2ugen.model.decoders.score.note_fields import MELODIC_PITCHES, NO_CLASS, O
 from m2ugen.model.decoders.score.note_player import MAX_INTERVAL, NotePlayer
 
 _ROOT = TICK_FIELDS.index("root")
+FEW_ROWS = 3
 _PITCHES = np.arange(MELODIC_PITCHES)
 
 
@@ -47,6 +48,18 @@ class Feed:
     onsets: np.ndarray
 
 
+def _times(states: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``states @ matrix``, row by row where there are few: BLAS then reads the matrix where it lies, instead of first
+    bringing it into the order that pays for many.
+    """
+    if len(states) > FEW_ROWS:
+        return states @ matrix
+    product = np.empty((len(states), matrix.shape[1]), dtype=np.float32)
+    for row, place in zip(states, product):
+        np.dot(row, matrix, out=place)
+    return product
+
+
 def _normed(states: np.ndarray) -> np.ndarray:
     """RMSNorm without its weights, which are folded into the matrices that follow."""
     scale = np.einsum("nw,nw->n", states, states) / states.shape[1] + EPSILON
@@ -54,8 +67,13 @@ def _normed(states: np.ndarray) -> np.ndarray:
 
 
 def _gated(states: np.ndarray) -> np.ndarray:
-    gate, value = np.split(states, 2, axis=1)
-    return gate / (1.0 + np.exp(-gate)) * value
+    half = states.shape[1] // 2
+    gate, gated = states[:, :half], np.negative(states[:, :half])
+    np.exp(gated, out=gated)
+    gated += 1.0
+    np.divide(gate, gated, out=gated)
+    gated *= states[:, half:]
+    return gated
 
 
 class NoteEngine:
@@ -115,35 +133,42 @@ class NoteEngine:
         positions = np.empty((len(order), self.heads, 1), dtype=np.float32)
         positions[:, :half], positions[:, half:] = order[:, None, None], onsets[:, None, None]
         angles = positions * self.turn_rates
-        cosines, sines = np.cos(angles), np.sin(angles)  # [n, heads, head dim / 2]
+        turns = (np.cos(angles)[:, None], np.sin(angles)[:, None])  # each [n, 1, heads, head dim / 2]
         for feed, count in zip(feeds, counts):
             feed.stream.reserve(count)
         for layer, (query_key_value, out, expand, contract) in enumerate(self.layers):
-            projected = (_normed(states) @ query_key_value).reshape(len(states), 3, self.heads, self.head_dim)
-            query, key = self._rotated(projected[:, 0], cosines, sines), self._rotated(projected[:, 1], cosines, sines)
+            projected = _times(_normed(states), query_key_value).reshape(len(states), 3, self.heads, self.head_dim)
+            self._rotate(projected[:, :2], *turns)
+            projected[:, 0] *= self.head_dim**-0.5
             mixed = np.empty_like(states)
             for feed, count, end in zip(feeds, counts, ends):
                 own = slice(end - count, end)
-                mixed[own] = self._attend(feed.stream, layer, query[own], key[own], projected[own, 2])
-            states = states + mixed @ out
-            states = states + _gated(_normed(states) @ expand) @ contract
+                mixed[own] = self._attend(feed.stream, layer, *projected[own].swapaxes(0, 1))
+            states = states + _times(mixed, out)
+            states = states + _times(_gated(_times(_normed(states), expand)), contract)
         for feed, count in zip(feeds, counts):
             feed.stream.length += count
         last = _normed(states[ends - 1]) * self.norm
         return list(last)
 
     @staticmethod
-    def _rotated(states: np.ndarray, cosines: np.ndarray, sines: np.ndarray) -> np.ndarray:
-        first, second = np.split(states, 2, axis=-1)
-        return np.concatenate((first * cosines - second * sines, second * cosines + first * sines), axis=-1)
+    def _rotate(states: np.ndarray, cosines: np.ndarray, sines: np.ndarray) -> None:
+        """Turn the two halves of the last dimension of ``states`` [..., head dim], in place."""
+        half = cosines.shape[-1]
+        first, second = states[..., :half], states[..., half:]
+        turned = first * sines
+        first *= cosines
+        first -= second * sines
+        second *= cosines
+        second += turned
 
     def _attend(self, stream: Stream, layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Attention of the new positions [n, heads, head dim] to the stream and themselves, [n, width]."""
+        """Attention of the new positions [n, heads, head dim], the query scaled, to the stream and themselves, [n, width]."""
         count, begin = len(query), stream.length
         end = begin + count
         keys, values = stream.keys[layer], stream.values[layer]
         keys[:, begin:end], values[:, begin:end] = key.swapaxes(0, 1), value.swapaxes(0, 1)
-        scores = (query.swapaxes(0, 1) * self.head_dim**-0.5) @ keys[:, :end].swapaxes(1, 2)  # [heads, n, end]
+        scores = query.swapaxes(0, 1) @ keys[:, :end].swapaxes(1, 2)  # [heads, n, end]
         if count > 1:
             scores += np.where(np.arange(end) > begin + np.arange(count)[:, None], np.float32(-1e30), np.float32(0))
         scores -= scores.max(axis=2, keepdims=True)

@@ -1,7 +1,7 @@
 """How fast nano's language model writes, beside llama.cpp with the same weights.
 
     pip install llama-cpp-python
-    .venv/bin/python benchmarks/llama_cpp.py [--json] [--tokens 128] [--threads 2] [--repeats 3]
+    .venv/bin/python benchmarks/beside_llama_cpp.py [--json] [--tokens 128] [--threads 2] [--repeats 3]
 
 Both write greedily after the same prompt: llama.cpp from the GGUF file of SmolLM2 as it comes in its wheel, m2ugen from
 the same codes with nano's adapters and LoRA in them and music attached, which is more work. They take turns of 16

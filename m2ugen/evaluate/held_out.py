@@ -28,6 +28,12 @@ from m2ugen.score.lexicon import read_tempo
 from m2ugen.score.wording import tempo_class
 
 QUESTION_KINDS = ("drums", "mode", "tempo_word", "tempo", "key", "metre", "genre", "instruments")
+SOUNDS = (  # split, whether they are degraded, what they are called
+    ("valid", False, "SoundFonts of training, clean"),
+    ("valid", True, "SoundFonts of training, degraded"),
+    ("held-out", False, "a SoundFont never heard, clean"),
+    ("held-out", True, "a SoundFont never heard, degraded"),
+)
 SECONDS = 24.0  # length of the pieces that are composed for the figures
 
 
@@ -42,9 +48,21 @@ class Row:
     count: int
 
 
-def understanding(model: M2UGen, data: Path, split: str, limit: int, seed: int = 0) -> list[Row]:
-    """Share of right answers per kind of question on the recordings of ``split`` (instruments: mean family F1)."""
-    recordings = load_recordings(data / "recordings", split)[:limit]
+def recordings_by_sound(data: Path, limit: int) -> dict[str, list[Recording]]:
+    """Up to ``limit`` held-out recordings of each kind of sound that ``data`` has: clean and degraded (heard through
+    rooms, equalisers, noise, clipping), in the SoundFonts of training and in one that was never heard.
+    """
+    found: dict[str, list[Recording]] = {}
+    for split, degraded, title in SOUNDS:
+        if list((data / "recordings").glob(f"{split}-*.npz")):
+            recordings = load_recordings(data / "recordings", split)
+            chosen = [r for r in recordings if bool(r.extras.get("degraded")) == degraded]
+            found[title] = chosen[:limit]
+    return {title: recordings for title, recordings in found.items() if recordings}
+
+
+def understanding(model: M2UGen, recordings: Sequence[Recording], seed: int = 0) -> list[Row]:
+    """Share of right answers per kind of question about ``recordings`` (instruments: mean family F1)."""
     rows = []
     for kind in QUESTION_KINDS:
         rng = np.random.default_rng([seed, len(kind)])
@@ -153,9 +171,8 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
 def report(model: M2UGen, data: Path, limit: int) -> str:
     """All tables as Markdown."""
     parts = []
-    for split, title in (("valid", "SoundFonts of training"), ("held-out", "a SoundFont never heard")):
-        if list((data / "recordings").glob(f"{split}-*.npz")):
-            parts.append(markdown(f"Questions about held-out works, {title}", understanding(model, data, split, limit)))
+    for title, recordings in recordings_by_sound(data, limit).items():
+        parts.append(markdown(f"Questions about held-out works, {title}", understanding(model, recordings)))
     composed = compose(model, data, limit)
     parts.append(markdown("Held-out prompts", control_rows(composed)))
     alone = compose(model, data, limit, memory=False, read_request=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from m2ugen.data.nano.recordings import Recording
-from m2ugen.evaluate.held_out import SCORES, Row, expected_energy, knows, markdown
+from m2ugen.evaluate import held_out
+from m2ugen.evaluate.held_out import SCORES, Row, expected_energy, knows, markdown, recordings_by_sound
 from m2ugen.score.attributes import SLOT_INDEX, Attributes
 
 
@@ -42,6 +45,18 @@ def test_a_recording_answers_only_what_is_known_of_it() -> None:
     recording = Recording(np.zeros((1, 1)), Attributes(tempo=90.0, drums=False))
     assert knows("tempo_word", recording) and knows("drums", recording)
     assert not knows("key", recording) and not knows("instruments", recording)
+
+
+def test_clean_and_degraded_recordings_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "held-out-000.npz").touch()
+    made = [Recording(np.zeros((1, 1)), Attributes(), extras={"degraded": k % 3 > 0}) for k in range(9)]
+    monkeypatch.setattr(held_out, "load_recordings", lambda _folder, split: made if split == "held-out" else [])
+    found = recordings_by_sound(tmp_path, 4)
+    assert list(found) == ["a SoundFont never heard, clean", "a SoundFont never heard, degraded"]
+    assert [len(recordings) for recordings in found.values()] == [3, 4]
+    assert [{r.extras["degraded"] for r in recordings} for recordings in found.values()] == [{False}, {True}]
 
 
 def test_the_table_shows_what_a_figure_is_worth() -> None:

@@ -163,7 +163,9 @@ class NoteEngine:
         second += turned
 
     def _attend(self, stream: Stream, layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Attention of the new positions [n, heads, head dim], the query scaled, to the stream and themselves, [n, width]."""
+        """Attention of the new positions [n, heads, head dim], the query scaled, to the stream and to themselves:
+        [n, width].
+        """
         count, begin = len(query), stream.length
         end = begin + count
         keys, values = stream.keys[layer], stream.values[layer]

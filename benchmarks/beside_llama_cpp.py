@@ -29,13 +29,14 @@ from m2ugen.weights.smollm2 import installed_gguf
 QUESTION = "Describe this music in as many words as you can."
 
 
-def measure(tokens: int, threads: int, repeats: int) -> dict[str, Any]:
+def measure(nano: M2UGen, tokens: int, threads: int, repeats: int) -> dict[str, Any]:
     """Tokens per second of both, the ratio, and the seconds until m2ugen's first token."""
-    from llama_cpp import Llama
+    import llama_cpp
 
     torch.set_num_threads(threads)
-    nano = M2UGen.from_pretrained("nano")
-    rival = Llama(str(installed_gguf()), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
+    rival = llama_cpp.Llama(
+        str(installed_gguf()), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False
+    )
     model, processor = nano.model, nano.processor
     loaded = processor.load(music=example("music"))
     features = processor.encode(loaded)
@@ -70,6 +71,7 @@ def measure(tokens: int, threads: int, repeats: int) -> dict[str, Any]:
         "threads": threads,
         "first_token_seconds": round(first[0], 3),
         "tokens_per_second": {name: round(repeats * tokens / seconds, 1) for name, seconds in took.items()},
+        "llama_cpp_python": llama_cpp.__version__,
         "ratio": round(took["llama.cpp"] / took["m2ugen"], 3),
     }
 
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="cores to use")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args()
-    report = measure(arguments.tokens, arguments.threads, max(1, arguments.repeats))
+    report = measure(M2UGen.from_pretrained("nano"), arguments.tokens, arguments.threads, max(1, arguments.repeats))
     print(json.dumps(report) if arguments.json else "\n".join(f"{name}: {value}" for name, value in report.items()))
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-LOUDNESS = -16.0  # LUFS, integrated (ITU-R BS.1770)
+LOUDNESS = -14.0  # LUFS, integrated (ITU-R BS.1770)
 TRUE_PEAK = -1.0  # dBTP, upper limit
 LIMITER_SECONDS = 0.02  # look-ahead; shorter distorts the bass
 OVERSAMPLING = 4  # for true peaks, as BS.1770 asks

@@ -45,7 +45,7 @@ def render(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Play ``notes`` (int32 [n, 5], see m2ugen.score.notes) and mix them.
 
-    Returns the mix, float32 [2, samples] at ``sample_rate`` Hz (-16 LUFS, true peak at most -1 dBTP), and the stem
+    Returns the mix, float32 [2, samples] at ``sample_rate`` Hz (-14 LUFS, true peak at most -1 dBTP), and the stem
     of each role of the plan, equally long: levelled, panned and without reverberation. The piece rings for
     ``tail_seconds`` after its last bar or note; with ``duration`` (seconds) it is cut or padded to exactly that
     length and faded where it is cut. ``seed`` chooses the humanisation. Same arguments, same samples.

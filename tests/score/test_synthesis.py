@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2ugen.errors import InputError
-from m2ugen.score.mixing import fade_end, limit_peaks, master, measure_loudness, measure_true_peak, mix_stems
+from m2ugen.score.mixing import LOUDNESS, fade_end, limit_peaks, master, measure_loudness, measure_true_peak, mix_stems
 from m2ugen.score.notes import empty_notes, notes_to_score, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan, Section
 from m2ugen.score.soundfont import load_synthesizer, prepare_font, soundfont_path
@@ -47,7 +47,7 @@ def test_rendering_is_repeatable_loud_enough_and_within_the_peak_limit() -> None
     other, _ = render(song(), PLAN, sample_rate=RATE, seed=4)
     assert mix.dtype == np.float32 and mix.shape == (2, round((PLAN.duration + 2.0) * RATE))
     assert np.array_equal(mix, again) and not np.array_equal(mix, other)
-    assert measure_loudness(mix, RATE) == pytest.approx(-16.0, abs=1.0)
+    assert measure_loudness(mix, RATE) == pytest.approx(LOUDNESS, abs=1.0)
     assert 20 * np.log10(measure_true_peak(mix)) <= -0.99
     assert set(stems) == {"melody", "bass", "drums"} and all(s.shape == mix.shape for s in stems.values())
     dry = sum(stems.values())
@@ -108,7 +108,7 @@ def test_humanisation_moves_onsets_little(seed: int, role: str) -> None:
 def test_a_midi_score_is_rendered() -> None:
     audio = render_score(notes_to_score(song(), PLAN), sample_rate=RATE)
     assert audio.shape[0] == 2 and audio.shape[1] > PLAN.duration * RATE
-    assert measure_loudness(audio, RATE) == pytest.approx(-16.0, abs=1.0)
+    assert measure_loudness(audio, RATE) == pytest.approx(LOUDNESS, abs=1.0)
     with pytest.raises(InputError, match="no notes"):
         render_score(notes_to_score(empty_notes(), PLAN))
 

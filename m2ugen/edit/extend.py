@@ -65,7 +65,7 @@ def continued(plan: Plan, seconds: float) -> Plan:
         model = plan.sections[len(added) % len(plan.sections)]
         bars = min(model.bars, left)
         letter = model.letter if len(added) % 2 else next(fresh, model.letter)
-        added.append(replace(model.first(bars), letter=letter))
+        added.append(replace(model.first(bars), letter=letter, resting=()))
         left -= bars
     home = Chord(0, "min" if plan.mode == "minor" else "maj")
     longer = replace(plan, sections=(*plan.sections, *added), ending=True)

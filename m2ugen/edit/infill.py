@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from m2ugen.edit.add import need_decoder
@@ -10,7 +12,7 @@ from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, render
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.notes import DURATION, ONSET, PART, sort_notes
-from m2ugen.score.plan import Plan
+from m2ugen.score.plan import Plan, Section
 from m2ugen.score.wording import join
 
 
@@ -29,6 +31,7 @@ def infill(command: EditCommand, source: EditSource, context: EditContext) -> Mu
     if last > plan.bars:
         raise InputError(f"the piece has {plan.bars} bars, so bar {last} cannot be written anew")
     begin, end = (first - 1) * plan.bar_ticks, last * plan.bar_ticks
+    plan = _awake(plan, roles, first - 1, last)
     given = {role: own for role, own in by_role(plan, notes).items() if role not in roles}
     written = decoder.play(plan, given=given, roles=roles, seed=context.seed)
     own = np.isin(notes[:, PART], [plan.parts.index(part) for part in plan.parts if part.role in roles])
@@ -48,6 +51,17 @@ def _roles(command: EditCommand, plan: Plan) -> list[str]:
         playing = join([f"{part.instrument} ({part.role})" for part in plan.parts])
         raise InputError(f"there is no {join(command.targets)} in this music to write anew; it has {playing}")
     return roles
+
+
+def _awake(plan: Plan, roles: list[str], begin: int, end: int) -> Plan:
+    """``plan`` in which no section with bars from ``begin`` to before ``end`` lets one of ``roles`` rest."""
+    sections, start = list[Section](), 0
+    for section in plan.sections:
+        touched = start < end and start + section.bars > begin
+        left = tuple(role for role in section.resting if role not in roles)
+        sections.append(replace(section, resting=left) if touched else section)
+        start += section.bars
+    return plan.replace(sections=tuple(sections))
 
 
 HANDLERS: dict[str, Handler] = {"infill": infill}

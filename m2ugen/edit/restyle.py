@@ -6,6 +6,8 @@ and a band plays them anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from m2ugen.edit.add import need_decoder
@@ -86,8 +88,7 @@ def plan_in_mode(plan: Plan, mode: str) -> Plan:
     if plan.mode == mode:
         return plan
     sections = tuple(
-        type(s)(s.letter, s.bars, s.energy, tuple(_chord_in_mode(c, plan.mode, mode) for c in s.chords))
-        for s in plan.sections
+        replace(s, chords=tuple(_chord_in_mode(c, plan.mode, mode) for c in s.chords)) for s in plan.sections
     )
     return plan.replace(mode=mode, sections=sections)
 
@@ -162,9 +163,7 @@ def _rearranged(
     """The plan in another genre or energy: the melody is kept, all other roles are written anew."""
     parts = assign_parts(instruments, instruments[0]) if target.genre is not None else plan.parts
     step = 0 if target.energy is None else target.energy - plan.energy
-    sections = tuple(
-        type(s)(s.letter, s.bars, int(np.clip(s.energy + step, 0, len(ENERGIES) - 1)), s.chords) for s in plan.sections
-    )
+    sections = tuple(replace(s, energy=int(np.clip(s.energy + step, 0, len(ENERGIES) - 1))) for s in plan.sections)
     new = plan.replace(
         genre=target.genre or plan.genre,
         energy=plan.energy if target.energy is None else target.energy,

@@ -65,13 +65,15 @@ class Part:
 class Section:
     """A stretch of the form. Sections with the same letter are meant to be heard as the same material.
 
-    ``energy`` indexes ENERGIES; ``chords`` holds CHORDS_PER_BAR[metre] entries for each bar, None = no chord.
+    ``energy`` indexes ENERGIES; ``chords`` holds CHORDS_PER_BAR[metre] entries for each bar, None = no chord. The roles
+    in ``resting`` are silent in it.
     """
 
     letter: str
     bars: int
     energy: int
     chords: tuple[Chord | None, ...]
+    resting: tuple[str, ...] = ()
 
     def first(self, bars: int) -> Section:
         """Its first ``bars`` bars, with their chords."""
@@ -147,7 +149,11 @@ class Plan:
     def summary(self) -> str:
         """One line that tells what is composed."""
         players = ", ".join(f"{part.instrument} ({part.role})" for part in self.parts)
-        form = " ".join(f"{section.letter}{section.bars}" for section in self.sections)
+        form = " ".join(
+            f"{section.letter}{section.bars}"
+            + (f" (without {' and '.join(section.resting)})" if section.resting else "")
+            for section in self.sections
+        )
         return (
             f"{self.genre}, {self.tempo:.0f} bpm, {self.metre}, {TONICS[self.tonic]} {self.mode}, "
             f"{ENERGIES[self.energy]} energy; {players}; form {form}"
@@ -185,6 +191,10 @@ class Plan:
                 f"a section in {self.metre} needs {slots} chord(s) for each of its bars",
             ),
             (
+                all(role in ROLES for s in self.sections for role in s.resting),
+                f"resting roles must be among {', '.join(ROLES)}",
+            ),
+            (
                 all(
                     c is None or (0 <= c.root < 12 and c.quality in CHORD_QUALITIES)
                     for s in self.sections
@@ -215,7 +225,11 @@ class Plan:
             parts = tuple(Part(**part) for part in data.pop("parts"))
             sections = tuple(
                 Section(
-                    **{**s, "chords": tuple(None if c is None else Chord(int(c[0]), str(c[1])) for c in s["chords"])}
+                    **{
+                        **s,
+                        "chords": tuple(None if c is None else Chord(int(c[0]), str(c[1])) for c in s["chords"]),
+                        "resting": tuple(s.get("resting", ())),
+                    }
                 )
                 for s in data.pop("sections")
             )

@@ -1,6 +1,7 @@
 """Edits on real small music: what was asked changes, the rest stays."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,6 +283,19 @@ def test_infill_writes_the_named_bars_and_keeps_the_rest(composed: Music) -> Non
     assert np.array_equal(rest, kept)
     assert len(new) == len(old) and np.array_equal(new[:, PITCH], old[:, PITCH] + 12)
     assert (new[:, ONSET] + new[:, DURATION] <= 3 * bar).all()
+
+
+def test_who_is_asked_to_play_rests_no_longer(composed: Music) -> None:
+    assert composed.plan is not None and composed.notes is not None
+    (section,) = composed.plan.sections
+    halves = (replace(section.first(2), resting=("bass", "drums")), replace(section.first(2), resting=("bass",)))
+    plan = composed.plan.replace(sections=halves)
+    silent = replace(composed, plan=plan, notes=composed.notes[composed.notes[:, PART] != 1])
+    changed = apply_edit(EditCommand("infill", ("bass",), bars=(1, 2)), silent, OtherPlayer())
+    assert changed.plan is not None and changed.notes is not None
+    assert [section.resting for section in changed.plan.sections] == [("drums",), ("bass",)]
+    assert (changed.notes[changed.notes[:, PART] == 1, ONSET] < 2 * plan.bar_ticks).all()
+    assert (changed.notes[:, PART] == 1).any()
 
 
 @pytest.mark.parametrize(

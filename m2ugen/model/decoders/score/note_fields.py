@@ -99,7 +99,7 @@ class Window:
     """A stretch of at most MAX_BARS bars of one section, ``start`` bars after the beginning of the piece.
 
     ``offset`` counts the bars of the section before it; ``returning`` says that the letter was heard before, and
-    ``closing`` that the piece ends with this window.
+    ``closing`` that the piece ends with this window. The roles in ``resting`` are silent.
     """
 
     start: int
@@ -109,6 +109,7 @@ class Window:
     energy: int
     returning: bool
     closing: bool
+    resting: tuple[str, ...] = ()
 
 
 def windows(plan: Plan) -> tuple[Window, ...]:
@@ -123,11 +124,12 @@ def windows(plan: Plan) -> tuple[Window, ...]:
             found.append(
                 Window(
                     start + offset, bars, section.letter, offset, section.energy, section.letter in letters,
-                    last and plan.ending,
+                    last and plan.ending, section.resting,
                 )
             )  # fmt: skip
         start += section.bars
-        letters.add(section.letter)
+        if not section.resting:  # an introduction does not make its section a return
+            letters.add(section.letter)
     return tuple(found)
 
 

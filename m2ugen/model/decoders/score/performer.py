@@ -101,12 +101,14 @@ class _Piece:
         window = self.windows[index]
         return role in self.given and window.start + window.bars <= self.given_bars
 
-    def earlier(self, index: int) -> int | None:
-        """The newest window before ``index`` that has its letter and stands at the same place in its section."""
+    def earlier(self, index: int, role: str) -> int | None:
+        """The newest window before ``index`` that has its letter, stands at the same place in its section and has
+        notes for ``role``.
+        """
         window = self.windows[index]
         for other in range(index - 1, -1, -1):
             before = self.windows[other]
-            if (before.letter, before.offset) == (window.letter, window.offset):
+            if (before.letter, before.offset) == (window.letter, window.offset) and role not in before.resting:
                 return other
         return None
 
@@ -149,7 +151,7 @@ class _WindowWriter:
                 own = notes[(notes[:, ONSET] >= 0) & (notes[:, ONSET] < self.frame.ticks)]
                 sequence = encode_role(self.frame, role, own, context_notes(notes, role, self.frame.bar_ticks))
                 yield Feed(self.stream, sequence.rows, sequence.onsets)
-            elif role in self.roles:
+            elif role in self.roles and role not in self.window.resting:
                 own = yield from self._write(role)
             else:
                 own = empty_notes()
@@ -189,7 +191,7 @@ class _WindowWriter:
     def _repeated(self, role: str, rng: np.random.Generator) -> tuple[int, np.ndarray]:
         """How many bars are taken over from the earlier window of this letter, and their notes."""
         nothing = (0, empty_notes().astype(np.int64))
-        other = self.piece.earlier(self.index)
+        other = self.piece.earlier(self.index, role)
         if other is None:
             return nothing
         window, before = self.window, self.piece.windows[other]

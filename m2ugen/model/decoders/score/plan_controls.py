@@ -28,6 +28,13 @@ from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, CHORDS_PER_BAR, ROLES
 
 SPECIFIED = 0.5
 SMALLEST = 1e-6
+USUAL_METRE = "4/4"
+# Nats for the usual metre where none is asked for. The material has more waltzes and jigs than people who ask for rock
+# expect.
+USUAL_METRE_BIAS = {
+    "rock": 3.0, "pop": 3.0, "ballad": 2.0, "jazz": 3.0, "latin": 3.0, "blues": 1.0, "country": 2.5, "funk": 4.0,
+    "classical": 0.5, "electronic": 4.0,
+}  # fmt: skip
 TEMPO_STRETCH = 0.04  # by which the tempo may be changed so that whole bars fill the duration
 RETURN_BIAS = 1.0  # nats
 LONGEST_CHORD = 2  # bars
@@ -117,6 +124,8 @@ class Controls:
             return bias + self._part_bias(kind, grammar)
         if kind in ("tempo", "metre", "mode", "tonic", "genre", "energy"):
             bias += self._expert(kind)
+        if kind == "metre" and not self.asked.metre:
+            bias[METRES.index(USUAL_METRE)] += USUAL_METRE_BIAS.get(self.asked.genre or "", USUAL_METRE_BIAS["pop"])
         if kind in ("tempo", "metre"):
             bias += self._fit_bias(kind, grammar)
         elif kind == "bars":
@@ -179,8 +188,8 @@ class Controls:
     def _fit_bias(self, kind: str, grammar: Grammar) -> np.ndarray:
         """Tempos (metres) for which whole bars fill the duration; no restriction where there are none."""
         if kind == "tempo":
-            metres = [self.asked.metre] if self.asked.metre else list(METRES)
-            misfits = [min(abs(fitted(self.seconds, tempo, m)[1] - 1) for m in metres) for tempo in TEMPOS]
+            metre = self.asked.metre or USUAL_METRE  # which leaves the metre open
+            misfits = [abs(fitted(self.seconds, tempo, metre)[1] - 1) for tempo in TEMPOS]
         else:
             tempo = float(TEMPOS[grammar.values["tempo"]])
             misfits = [abs(fitted(self.seconds, tempo, metre)[1] - 1) for metre in METRES]

@@ -13,12 +13,14 @@ from m2ugen.model.decoders.score.plan_controls import Controls
 from m2ugen.model.decoders.score.plan_tokens import BEGIN, HEADER, KIND_OFFSET, KINDS, MAX_PLAN_BARS, Grammar
 from m2ugen.model.decoders.score.plan_writer import PlanWriter
 from m2ugen.model.decoders.score.sampling import draw
-from m2ugen.score.plan import Chord, Plan, Section
+from m2ugen.score.plan import CHORDS_PER_BAR, Chord, Plan, Section
 
 MAX_PLAN_TOKENS = len(HEADER) + MAX_PLAN_BARS * 6 + 1
 SHORTEST, LONGEST = 1.0, 1800.0  # seconds
 RETURN_SECONDS = 45.0  # from which on a piece comes back to its beginning
 RETURN_BARS = 4  # of a return, at least
+INTRO_BARS = 4
+INTRO_RESTS = ("melody", "drums")
 RING_SHARE, LONGEST_RING = 0.06, 1.5  # of the duration, in seconds: kept for the last chord to die away
 
 
@@ -60,7 +62,7 @@ def write_plan(
         grammar.take(value)
     plan = replace(grammar.plan(), tempo=controls.tempo(grammar))
     plan = with_return(lengthened(plan, controls.bars(grammar)))
-    return (with_cadence(plan) if ending else plan).validated()
+    return with_intro(with_cadence(plan) if ending else plan).validated()
 
 
 def lengthened(plan: Plan, bars: int) -> Plan:
@@ -100,6 +102,35 @@ def with_return(plan: Plan) -> Plan:
             kept.append(section.first(own))
         left -= own
     return replace(plan, sections=(*kept, first.first(bars)))
+
+
+def with_intro(plan: Plan) -> Plan:
+    """A long plan that begins with some bars of its first section in which the tune and the drums rest. As many bars go
+    elsewhere: at the end of the longest section, or else an inner section of that length. Others are left as they are.
+    """
+    first = plan.sections[0]
+    resting = tuple(role for role in INTRO_RESTS if plan.part(role) is not None)
+    if plan.duration < RETURN_SECONDS or len(plan.parts) == len(resting) or first.bars < INTRO_BARS:
+        return plan
+    if (sections := _without_bars(plan, INTRO_BARS)) is None:
+        return plan
+    intro = replace(first.first(INTRO_BARS), energy=max(first.energy - 1, 0), resting=resting)
+    return replace(plan, sections=(intro, *sections))
+
+
+def _without_bars(plan: Plan, bars: int) -> list[Section] | None:
+    """The sections with ``bars`` bars less, or None where that would spoil the form."""
+    sections, slots = list(plan.sections), CHORDS_PER_BAR[plan.metre]
+    longest = max(range(len(sections)), key=lambda index: (sections[index].bars, index))
+    if sections[longest].bars < 2 * bars:
+        inner = [index for index, section in enumerate(sections[:-1]) if index and section.bars == bars]
+        return sections[: inner[-1]] + sections[inner[-1] + 1 :] if len(inner) > 1 else None
+    whole = sections[longest]
+    kept = whole.first(whole.bars - bars)
+    if longest == len(sections) - 1:  # its last bar closes the piece
+        kept = replace(kept, chords=kept.chords[:-slots] + whole.chords[-slots:])
+    sections[longest] = kept
+    return sections
 
 
 def with_cadence(plan: Plan) -> Plan:

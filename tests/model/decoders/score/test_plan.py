@@ -172,3 +172,13 @@ def test_a_long_piece_comes_back_to_its_beginning() -> None:
         plan = write_plan(WRITER, Attributes().to_conditioning(), 60, seed, SamplingConfig())
         letters = [section.letter for section in plan.sections]
         assert len(letters) == 1 or len(set(letters)) < len(letters)
+
+
+def test_who_asks_for_no_metre_gets_the_usual_one() -> None:
+    def metres(**asked: str) -> list[str]:
+        conditioning = Attributes(**asked).to_conditioning()  # type: ignore[arg-type]
+        return [write_plan(WRITER, conditioning, 30, seed, SamplingConfig()).metre for seed in range(12)]
+
+    assert metres(genre="funk").count("4/4") >= 10  # of an untrained writer, which knows no usual metre
+    assert set(metres(genre="funk", metre="3/4")) == {"3/4"}
+    assert metres(genre="classical").count("4/4") < 10

@@ -56,7 +56,7 @@ def recordings_by_sound(data: Path, limit: int) -> dict[str, list[Recording]]:
     for split, degraded, title in SOUNDS:
         if list((data / "recordings").glob(f"{split}-*.npz")):
             recordings = load_recordings(data / "recordings", split)
-            chosen = [r for r in recordings if bool(r.extras.get("degraded")) == degraded]
+            chosen = [r for r in recordings if r.extras.get("degraded") == degraded]  # None: unknown
             found[title] = chosen[:limit]
     return {title: recordings for title, recordings in found.items() if recordings}
 

@@ -20,7 +20,8 @@ from m2ugen.model.decoders.score.note_fields import (
     encode_window,
     windows,
 )
-from m2ugen.model.decoders.score.performer import VOICES, perform
+from m2ugen.model.decoders.score.performer import perform
+from m2ugen.model.decoders.score.voice import VOICES
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, sort_notes
 from m2ugen.score.plan import Section

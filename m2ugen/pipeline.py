@@ -7,7 +7,7 @@ the further step [AUD] states → output projector → conditioning → music de
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from m2ugen.checks import MAX_DURATION, MAX_SEED, checked_duration, checked_seed, checked_text
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, OnAudio, Player, Progress
+from m2ugen.model.doubts import Doubtful, doubts
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
@@ -44,13 +45,15 @@ class Understanding:
     """What the language model made of a request: its words and, when music is to follow, the conditioning.
 
     ``conditioning`` is [1, N, D], or None when the answer is words alone; ``turn`` is the user's, with what was found
-    in the attachments. ``tokens`` counts those of the prompt and those that were written.
+    in the attachments. ``tokens`` counts those of the prompt and those that were written; ``doubts`` tell where the
+    answer may be wrong because the music was hard to hear.
     """
 
     text: str
     conditioning: torch.Tensor | None
     turn: Turn
     tokens: tuple[int, int] = (0, 0)
+    doubts: tuple[str, ...] = ()
 
 
 class M2UGen:
@@ -101,7 +104,8 @@ class M2UGen:
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, audio="never")
         understood = self._understand([turn], loaded, sampling, seed, on_text)
         total = time.perf_counter() - start
-        return Reply(understood.text, seed=seed, seconds={"understand": total, "total": total})
+        times = {"understand": total, "total": total}
+        return Reply(understood.text, seed=seed, seconds=times, notices=understood.doubts)
 
     @overload
     def generate(
@@ -306,9 +310,19 @@ class M2UGen:
                 next(conditioning) if has_audio else None,
                 last,
                 (len(prompt), len(tokens)),
+                self._doubts(last.user, hidden),
             )
-            for tokens, has_audio, prompt, last in zip(written.tokens, written.has_audio, prompts, asked)
+            for tokens, has_audio, prompt, last, hidden in zip(
+                written.tokens, written.has_audio, prompts, asked, encoded
+            )
         ]
+
+    def _doubts(self, question: str, features: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+        """What of the music that ``question`` asks for the music encoder is unsure of."""
+        ear = self.parts().get("music encoder")
+        if "music" not in features or not isinstance(ear, Doubtful):
+            return ()
+        return doubts(question, ear.confidence(features["music"][0].float().cpu().numpy()))
 
     def carry_out(
         self,
@@ -338,7 +352,8 @@ class M2UGen:
                 return self._edit(command, understood, loaded, seed, start, progress)
         if understood.conditioning is None:
             total = time.perf_counter() - start
-            return Reply(understood.text, seed=seed, seconds={"understand": total, "total": total})
+            times = {"understand": total, "total": total}
+            return Reply(understood.text, seed=seed, seconds=times, notices=understood.doubts)
         length = checked_duration(duration, loaded.video_duration)
         if loaded.motion is not None and options.get("plan") is None and isinstance(self.model.decoder, Player):
             options["arrange"] = partial(follow_clip, clip=loaded.motion)

@@ -29,6 +29,8 @@ def run(
         loaded = common.load_model(model)
         with common.progress_bar("listening"):
             reply = loaded.model.ask(question, music=music, image=image, video=video)
+    for notice in reply.notices:
+        common.print_error(notice)
     if json:
         common.print_json(common.result(reply, loaded))
     else:

@@ -107,6 +107,8 @@ def _turn(
         common.print_json(common.result(reply, loaded, path))
         return
     print(reply.text)
+    for notice in reply.notices:
+        common.print_error(notice)
     if path is not None:
         print(path)
 

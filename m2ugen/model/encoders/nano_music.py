@@ -203,10 +203,8 @@ class NanoMusicEncoder(nn.Module):
         for tokens in hidden_states.float().cpu().numpy():
             matrix = _odds(tokens)
             for name in HEADS:
-                odds = matrix[(slot := SLOT_INDEX[name]), 1:]
-                near = slice(max(int(odds.argmax()) - 1, 0), int(odds.argmax()) + 2)
-                sure = odds[near].sum() if name == "tempo" else odds.max()  # a tempo spreads over its neighbours
-                matrix[slot, 0] = 1 - sure
+                slot = SLOT_INDEX[name]
+                matrix[slot, 0] = 1 - _sure(name, matrix[slot, 1:])
             matrix[SLOT_INDEX["excluded"], 0] = 1
             rows.append(attributes_from_conditioning(matrix).to_conditioning())
         return torch.from_numpy(np.stack(rows))
@@ -217,6 +215,14 @@ class NanoMusicEncoder(nn.Module):
         heard = attributes_from_conditioning(_odds(hidden_states), PRESENT)
         others = tuple(name for name in heard.instruments if name != "drums")
         return replace(heard, instruments=(*others, "drums") if heard.drums else others)
+
+    @staticmethod
+    def confidence(hidden_states: np.ndarray) -> dict[str, float]:
+        """The odds of the likeliest value of each attribute that has a single one, from hidden states [num_tokens, dim].
+        They are right about as often as they say; those of a tempo are of its neighbours too.
+        """
+        matrix = _odds(hidden_states)
+        return {name: _sure(name, matrix[SLOT_INDEX[name], 1:]) for name in HEADS if name not in MULTI}
 
     @staticmethod
     def describe(hidden_states: np.ndarray) -> str:
@@ -299,6 +305,12 @@ def _odds(tokens: np.ndarray) -> np.ndarray:
         matrix[SLOT_INDEX[name], 1 : 1 + size] = tokens[index, start : start + size]
         start += size
     return matrix
+
+
+def _sure(name: str, odds: np.ndarray) -> float:
+    """The odds of the likeliest value among ``odds``; a tempo spreads over its neighbours."""
+    best = int(odds.argmax())
+    return float(odds[max(best - 1, 0) : best + 2].sum() if name == "tempo" else odds[best])
 
 
 def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:

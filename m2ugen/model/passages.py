@@ -178,7 +178,8 @@ def _told_form(composed: Reply) -> str:
     assert composed.plan is not None
     plan, start, told = composed.plan, 0.0, list[str]()
     for section in plan.sections:
-        told.append(f"{section.letter} at {clock(start)} ({section.bars} bars)")
+        resting = f", {section.without}" if section.without else ""
+        told.append(f"{section.letter} at {clock(start)} ({section.bars} bars{resting})")
         start += section.bars * plan.bar_ticks * plan.seconds_per_tick
     return f"Its sections are {join(told)}."
 

@@ -75,6 +75,11 @@ class Section:
     chords: tuple[Chord | None, ...]
     resting: tuple[str, ...] = ()
 
+    @property
+    def without(self) -> str:
+        """``without melody and drums``, or nothing where nobody rests."""
+        return f"without {' and '.join(self.resting)}" if self.resting else ""
+
     def first(self, bars: int) -> Section:
         """Its first ``bars`` bars, with their chords."""
         return replace(self, bars=bars, chords=self.chords[: bars * len(self.chords) // self.bars])
@@ -150,9 +155,7 @@ class Plan:
         """One line that tells what is composed."""
         players = ", ".join(f"{part.instrument} ({part.role})" for part in self.parts)
         form = " ".join(
-            f"{section.letter}{section.bars}"
-            + (f" (without {' and '.join(section.resting)})" if section.resting else "")
-            for section in self.sections
+            f"{section.letter}{section.bars}{section.without and f' ({section.without})'}" for section in self.sections
         )
         return (
             f"{self.genre}, {self.tempo:.0f} bpm, {self.metre}, {TONICS[self.tonic]} {self.mode}, "

@@ -218,8 +218,8 @@ class NanoMusicEncoder(nn.Module):
 
     @staticmethod
     def confidence(hidden_states: np.ndarray) -> dict[str, float]:
-        """The odds of the likeliest value of each attribute that has a single one, from hidden states [num_tokens, dim].
-        They are right about as often as they say; those of a tempo are of its neighbours too.
+        """The odds of the likeliest value of each attribute that has a single one, from hidden states [num_tokens,
+        dim]. They are right about as often as they say; those of a tempo are of its neighbours too.
         """
         matrix = _odds(hidden_states)
         return {name: _sure(name, matrix[SLOT_INDEX[name], 1:]) for name in HEADS if name not in MULTI}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from m2ugen.model.decoders.score.fills import CRASH, KICK, with_fills
+from m2ugen.model.decoders.score.voicing import with_led_voices
 from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import BEAT_TICKS, CHORD_QUALITIES, CHORDS_PER_BAR, Chord, Plan
@@ -14,10 +15,10 @@ BASS_TOP = 47  # the closing bass note lies below this pitch
 
 
 def finish(notes: np.ndarray, plan: Plan) -> np.ndarray:
-    """Finished notes int32 [n, 5]: no part overlaps itself on a pitch, melody and bass are legato at most, chords end
-    where the harmony leaves them, drums lead from section to section (see ``fills``), and a piece with an ending closes
-    (see ``close``). Nothing is written past the last bar."""
-    notes = sort_notes(notes[notes[:, ONSET] < plan.ticks])
+    """Finished notes int32 [n, 5]: no part overlaps itself on a pitch, melody and bass are legato at most, chords
+    follow one another closely (see ``voicing``) and end where the harmony leaves them, drums lead from section to
+    section (see ``fills``), and a piece with an ending closes (see ``close``). Nothing is written past the last bar."""
+    notes = with_led_voices(sort_notes(notes[notes[:, ONSET] < plan.ticks]), plan)
     notes = np.concatenate(
         [_untangled(notes[notes[:, PART] == index], plan, index) for index in range(len(plan.parts))]
     )

@@ -81,7 +81,7 @@ class Listener:
             ]
             batch = {name: torch.stack([each[name] for each in prepared]) for name in prepared[0]}
             heard = batch.pop("patches"), batch.pop("patch_mask")
-            yield {**batch, "tags": self.encoder.tags(*heard), "timbre": self.encoder.ear.timbre(*heard)}
+            yield {**batch, "tags": self.encoder.tags(*heard), "timbre": self.encoder.ear.listen(*heard)}
 
 
 @lru_cache(maxsize=1)

@@ -283,7 +283,7 @@ def load_recordings(folder: Path, split: str) -> list[Recording]:
     encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))
     stored = torch.from_numpy(features.pop(PATCHES))
     with torch.inference_mode():
-        timbre = torch.cat([encoder.ear.timbre(patches_of(part)) for part in stored.split(SHARD)])
+        timbre = torch.cat([encoder.ear.listen(patches_of(part)) for part in stored.split(SHARD)])
         tensors = {name: torch.from_numpy(value) for name, value in features.items()}
         hidden = encoder.hidden_states(**tensors, timbre=timbre).numpy()
     return [Recording(h, t, e) for h, t, e in zip(hidden, truths, extras, strict=True)]

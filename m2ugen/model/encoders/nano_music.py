@@ -16,6 +16,7 @@ from torch import nn
 
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
+from m2ugen.model.encoders.drum_net import DrumNet
 from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
 from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
 from m2ugen.score.attributes import (
@@ -42,6 +43,7 @@ FEW_PATCHES = 2  # that the taggers hear at a time: their feature maps are large
 WINDOW_SECONDS = 4.0  # in which ``over_time`` listens
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
 TRUNK = 192
+EAR_SHARE, STRUCK_SHARE = 0.3, 0.9  # in the log odds of drums, of what two readers of the same music say
 TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
 
 WEIGHTS_FILE = "music_encoder.safetensors"
@@ -99,7 +101,7 @@ class NanoMusicEncoder(nn.Module):
         """Write the weights to ``folder``; those of the networks over patches in half precision."""
         path = folder / WEIGHTS_FILE
         state = self.state_dict()
-        nets = ("taggers.", "ear.timbre.")
+        nets = ("taggers.", "ear.timbre.", "ear.drum_net.")
         half = {name for name, value in state.items() if name.startswith(nets) and value.is_floating_point()}
         save_tensors(path, {name: value.half() if name in half else value for name, value in state.items()})
         return path
@@ -140,7 +142,7 @@ class NanoMusicEncoder(nn.Module):
         statistics: torch.Tensor,
     ) -> torch.Tensor:
         """Batched outputs of ``prepare`` → hidden states [batch, num_tokens, dim]."""
-        timbre = self.ear.timbre(patches, patch_mask)
+        timbre = self.ear.listen(patches, patch_mask)
         return self.hidden_states(chroma, tempogram, statistics, self.tags(patches, patch_mask), timbre)
 
     def tags(self, patches: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
@@ -235,6 +237,7 @@ class Ear(nn.Module):
 
     Most heads read three things, and their logits are added: a small network over the features of the taggers, the
     features themselves (with a few thousand clips a linear reading is hard to beat), and a network over the patches.
+    Drums have a network of their own besides, which is asked when nothing is to be learnt.
     Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
     what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
     """
@@ -253,6 +256,7 @@ class Ear(nn.Module):
         self.straight = nn.ModuleDict({name: nn.Linear(inputs, HEADS[name], bias=False) for name in self.heads})
         self.blur = nn.Dropout(0.5)
         self.timbre = TimbreNet()
+        self.drum_net = DrumNet()
         self.timbral = nn.ModuleDict({name: nn.Linear(TIMBRE_DIM, HEADS[name], bias=False) for name in self.heads})
         self.mute = nn.Dropout(0.4)
         self.key = nn.Sequential(
@@ -272,9 +276,13 @@ class Ear(nn.Module):
         tags: torch.Tensor,
         timbre: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """``timbre`` [batch, TIMBRE_DIM] is what ``self.timbre`` makes of the patches."""
+        """Logits per attribute; ``timbre`` is what ``listen`` makes of the patches. For training, "struck" [batch] are
+        the log odds of drums by their own network, which count for "drums" in evaluation mode alone: either is to learn
+        as if there were no other.
+        """
         inputs = (self.inputs(tempogram, statistics, tags) - self.mean) / self.scale
-        trunk, straight, timbral = self.trunk(inputs), self.blur(inputs), self.mute(timbre)
+        struck = timbre[:, TIMBRE_DIM]
+        trunk, straight, timbral = self.trunk(inputs), self.blur(inputs), self.mute(timbre[:, :TIMBRE_DIM])
         logits = {
             name: head(trunk) + self.straight[name](straight) + self.timbral[name](timbral)
             for name, head in self.heads.items()
@@ -285,7 +293,22 @@ class Ear(nn.Module):
         logits["tonic"] = keys.logsumexp(dim=2)
         logits["key"] = keys.flatten(1)  # for training: tonic and mode are not independent
         logits["tempo"] = self.tempo(tempogram)[:, 0] + self.tempo_prior(trunk)
+        logits["struck"] = struck
+        if not self.training:
+            both = EAR_SHARE * (logits["drums"][:, 1] - logits["drums"][:, 0]) + STRUCK_SHARE * struck
+            logits["drums"] = torch.stack([-both / 2, both / 2], dim=1)
         return logits
+
+    def listen(self, patches: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """What the networks over patches make of those of ``mask`` [batch, patches] in ``patches`` [batch, patches,
+        frames, mels] (all without it): [batch, TIMBRE_DIM + 1], the last column the mean log odds of drums.
+        """
+        if mask is None:
+            mask = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        odds = patches.new_zeros(mask.shape)
+        odds[mask] = self.drum_net(patches[mask]).to(odds.dtype)
+        struck = odds.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
+        return torch.cat([self.timbre(patches, mask), struck], dim=1)
 
     def standardise_by(self, inputs: torch.Tensor) -> None:
         """Take mean and spread of the trunk's inputs [clips, inputs]."""

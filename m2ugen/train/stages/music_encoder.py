@@ -125,7 +125,7 @@ class MusicEncoderTask(Task):
 
     def _timbre(self, patches: torch.Tensor) -> torch.Tensor:
         with torch.autocast(patches.device.type, torch.bfloat16, enabled=computes_bf16(patches.device.type)):
-            timbre: torch.Tensor = self.model.timbre(patches)
+            timbre: torch.Tensor = self.model.listen(patches)
         return timbre.float()
 
     def _losses(self, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -138,6 +138,10 @@ class MusicEncoderTask(Task):
         for name in ("metre", "key", "genre", "energy", "drums", "lead"):
             if (targets[name] != IGNORED).any():
                 losses[name] = F.cross_entropy(logits[name], targets[name], ignore_index=IGNORED)
+        if (known := targets["drums"] != IGNORED).any():
+            losses["struck"] = F.binary_cross_entropy_with_logits(
+                logits["struck"][known], targets["drums"][known].float()
+            )
         losses["instruments"] = 6 * F.binary_cross_entropy_with_logits(logits["instruments"], targets["instruments"])
         return losses
 

@@ -12,7 +12,7 @@ from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.base import Encoder
 from m2ugen.model.encoders.musicnn import NUM_MELS, PATCH_FRAMES, Musicnn
-from m2ugen.model.encoders.nano_music import HEADS, MAX_PATCHES, NanoMusicEncoder
+from m2ugen.model.encoders.nano_music import HEADS, MAX_PATCHES, STRUCK_SHARE, TAGGER_DIM, Ear, NanoMusicEncoder
 from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
 from m2ugen.score.attributes import INSTRUMENT_INDEX, TEMPOS, same_tempo, tempo_bin
 from m2ugen.weights import packaged_folder
@@ -120,7 +120,7 @@ def test_key_and_mode_follow_a_transposition(encoder: NanoMusicEncoder) -> None:
     features = {name: value[None] for name, value in encoder.prepare(chord(57, 60, 64)).items()}
     with torch.inference_mode():
         tags = encoder.tags(features["patches"], features["patch_mask"])
-        timbre = encoder.ear.timbre(features["patches"], features["patch_mask"])
+        timbre = encoder.ear.listen(features["patches"], features["patch_mask"])
         rest = (features["tempogram"], features["statistics"], tags, timbre)
         before = encoder.ear(features["chroma"], *rest)
         turned = encoder.ear(features["chroma"].roll(5, dims=2), *rest)
@@ -172,3 +172,34 @@ def test_save_and_load(encoder: NanoMusicEncoder, tmp_path: Path) -> None:
         assert torch.equal(value.float(), again.state_dict()[name].float()), name
     with pytest.raises(MissingWeights):
         NanoMusicEncoder.from_folder(tmp_path / "nothing")
+
+
+def test_drums_are_heard_by_two() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ear = Ear().eval()
+        for parameter in ear.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        patches, mask = (
+            torch.rand(2, 3, PATCH_FRAMES, NUM_MELS),
+            torch.tensor([[True, True, False], [True, True, True]]),
+        )
+        rest = [torch.rand(2, *shape) for shape in ((front_end.CHROMA_ROWS, 12), (front_end.TEMPO_ROWS, len(TEMPOS)))]
+        rest += [torch.rand(2, front_end.STATS), torch.rand(2, TAGGER_DIM)]
+    with torch.inference_mode():
+        heard = ear.listen(patches, mask)
+        assert heard.shape == (2, TIMBRE_DIM + 1)
+        assert torch.allclose(heard[0], ear.listen(patches[:1, :2])[0], atol=1e-5)  # the third is absent
+        assert float(heard[1, -1]) == pytest.approx(float(ear.drum_net(patches[1]).mean()), abs=1e-5)
+        heard[:, -1] = torch.tensor([-4.0, 4.0])
+        both = ear(*rest, heard)["drums"]
+        odds = both[:, 1] - both[:, 0]
+        heard[:, -1] = 0.0
+        alone = ear(*rest, heard)["drums"]
+        assert torch.allclose(odds - (alone[:, 1] - alone[:, 0]), STRUCK_SHARE * torch.tensor([-4.0, 4.0]), atol=1e-5)
+        learning = ear.train()(*rest, heard + torch.tensor([0.0] * TIMBRE_DIM + [9.0]))  # either learns by itself
+        assert torch.equal(learning["struck"], torch.full((2,), 9.0))
+        torch.manual_seed(0)
+        other = ear(*rest, heard)["drums"]
+        torch.manual_seed(0)
+        assert torch.equal(ear(*rest, heard + torch.tensor([0.0] * TIMBRE_DIM + [9.0]))["drums"], other)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Source = Literal["refined", "projected", "caption"]  # of the decoder's conditioning
 Edit = Literal["never", "auto", "always"]  # whether a request changes the attached music
 MAX_TURNS = 6  # earlier turns that the language model is shown
+TALK_PENALTY = 1.03  # for tokens that were said, where nothing is talked about that could be heard or seen
 
 
 @dataclass
@@ -101,7 +102,7 @@ class M2UGen:
         start = time.perf_counter()
         loaded = self.processor.load(music=music, image=image, video=video)
         turn = Turn(checked_text(question), loaded.attached)
-        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, audio="never")
+        sampling = replace(in_words(loaded), max_new_tokens=max_new_tokens, temperature=temperature)
         understood = self._understand([turn], loaded, sampling, seed, on_text)
         total = time.perf_counter() - start
         times = {"understand": total, "total": total}
@@ -473,9 +474,10 @@ class Chat:
         loaded = self.model.processor.load(music=source, image=image, video=video)
         turn = Turn(checked_text(message), loaded.attached)
         turns = [*self.turns[-MAX_TURNS:], turn]
-        in_words = self.model.model.decoder is None or wants_words(turn.user)
-        understood = self.model._understand(turns, loaded, Sampling(audio="never" if in_words else "auto"), self.seed)
-        edit: Edit = "never" if in_words else "auto"
+        words = self.model.model.decoder is None or wants_words(turn.user)
+        sampling = in_words(loaded) if words else Sampling(audio="auto")
+        understood = self.model._understand(turns, loaded, sampling, self.seed)
+        edit: Edit = "never" if words else "auto"
         reply = self.model.carry_out(understood, loaded, self.seed, edit, duration, start, progress)
         made = reply.audio is not None
         self.turns.append(replace(understood.turn, reply=understood.text, makes_music=made))
@@ -485,6 +487,13 @@ class Chat:
         elif music is not None:
             self._attached_music = music
         return reply
+
+
+def in_words(loaded: LoadedMedia) -> Sampling:
+    """How an answer in words is written. About media it says what was found; free talk of a small model would go round
+    in circles.
+    """
+    return Sampling(audio="never", repetition_penalty=1.0 if loaded.attached else TALK_PENALTY)
 
 
 def source_music(loaded: LoadedMedia) -> Music:

@@ -35,6 +35,10 @@ USUAL_METRE_BIAS = {
     "rock": 3.0, "pop": 3.0, "ballad": 2.0, "jazz": 3.0, "latin": 3.0, "blues": 1.0, "country": 2.5, "funk": 4.0,
     "classical": 0.5, "electronic": 4.0,
 }  # fmt: skip
+USUAL_MISFIT = 0.1  # share of the duration for which a piece in the usual metre may be cut or end early
+USUAL_TEMPO = (72.0, 84.0, 100.0, 120.0, 132.0)  # of each energy, where no tempo is asked for
+TEMPO_BIAS = 6.0  # nats by the square of the octaves away from it
+WANTED_LEAD = 3.0  # nats for a tune on one of the instruments that were asked for
 TEMPO_STRETCH = 0.04  # by which the tempo may be changed so that whole bars fill the duration
 RETURN_BIAS = 1.0  # nats
 LONGEST_CHORD = 2  # bars
@@ -124,6 +128,8 @@ class Controls:
             return bias + self._part_bias(kind, grammar)
         if kind in ("tempo", "metre", "mode", "tonic", "genre", "energy"):
             bias += self._expert(kind)
+        if kind == "tempo" and not self.asked.tempo and self.asked.energy is not None:
+            bias -= TEMPO_BIAS * np.log2(TEMPOS / USUAL_TEMPO[self.asked.energy]) ** 2
         if kind == "metre" and not self.asked.metre:
             bias[METRES.index(USUAL_METRE)] += USUAL_METRE_BIAS.get(self.asked.genre or "", USUAL_METRE_BIAS["pop"])
         if kind in ("tempo", "metre"):
@@ -194,6 +200,9 @@ class Controls:
             tempo = float(TEMPOS[grammar.values["tempo"]])
             misfits = [abs(fitted(self.seconds, tempo, metre)[1] - 1) for metre in METRES]
         fits = np.array(misfits) <= TEMPO_STRETCH
+        if kind == "metre":
+            usual = METRES.index(USUAL_METRE)
+            fits[usual] |= misfits[usual] <= USUAL_MISFIT
         if (kind == "metre" and self.asked.metre) or (kind == "tempo" and self.asked.tempo) or not fits.any():
             return np.zeros(len(fits))
         return np.where(fits, 0.0, -np.inf)
@@ -213,7 +222,7 @@ class Controls:
         bias[:NO_PART] = np.log(np.clip(1.0 - unwanted, SMALLEST, 1.0))
         bias[[*self.excluded, DRUMS]] = -np.inf
         if role == "melody":
-            bias[[i for i in self.wanted if i != DRUMS and "melody" in roles_of(INSTRUMENT_NAMES[i])]] += 1.0
+            bias[[i for i in self.wanted if i != DRUMS and "melody" in roles_of(INSTRUMENT_NAMES[i])]] += WANTED_LEAD
         if role != "melody" or not np.isfinite(bias[:NO_PART]).any():
             bias[NO_PART] = 0.0
         return bias

@@ -99,6 +99,7 @@ class LanguageModel(nn.Module):
             nn.init.zeros_(self.prefix_query.weight)
         self.audio_embeddings = nn.Embedding(NUM_AUDIO_TOKENS, hidden_size)
         self.audio_head = nn.Linear(hidden_size, NUM_AUDIO_TOKENS, bias=False)
+        self.joined: dict[tuple[int, str], Int4Linear | None] = {}  # by ``decoding``, of several matrices of a layer
         self._place()
 
     def _place(self) -> None:

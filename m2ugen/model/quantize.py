@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from torch import nn
 ROWS = 2048  # of a matrix that are rounded at a time
 GROUP = 32  # weights of a row that share a scale in 4-bit form, as in GGUF's Q4 types
 LARGEST_CODE = 15  # of 4 bits
+BLOCK = 64  # outputs whose weights lie together in the kernel's order, at most
 MIDDLE_CODE = 8  # which the 4-bit kernel takes for its zero
 WORTH_4_BITS = ("AVX512",)  # instruction sets that the kernel is written for; elsewhere 8 bits are far faster
 
@@ -121,6 +122,18 @@ class Int4Linear(nn.Module):
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``packed`` and ``scales``, as they were given."""
         return self.packed, self.scales
+
+    @staticmethod
+    def joined(layers: Sequence[Int4Linear]) -> Int4Linear | None:
+        """One layer that gives what ``layers``, without biases and of the same input, give side by side; their numbers
+        become parts of its own. None where the kernel's order of rows does not allow it.
+        """
+        if any(layer.bias is not None or layer.out_features % BLOCK for layer in layers):
+            return None
+        packed = torch.cat([layer.packed for layer in layers])
+        for layer, part in zip(layers, packed.split([layer.out_features for layer in layers])):
+            layer.packed = part
+        return Int4Linear(packed, torch.cat([layer.scales for layer in layers], dim=1), None)
 
     @staticmethod
     def fit(tensors: tuple[torch.Tensor, torch.Tensor], shape: torch.Size) -> bool:

@@ -106,11 +106,13 @@ def test_lora_works_beside_4_bits(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("form", ["int4", "int8"])
-def test_steps_equal_the_whole(form: Form) -> None:
+@pytest.mark.parametrize(("form", "joined"), [("int4", False), ("int4", True), ("int8", False)])
+def test_steps_equal_the_whole(form: Form, joined: bool) -> None:
     """What the decoder of single steps writes is what the layers as a whole find likeliest."""
-    model = as_q4(tiny_model(language_model=LLAMA))
+    shape = {"num_key_value_heads": 4, "intermediate_size": 128} if joined else {}
+    model = as_q4(tiny_model(language_model={**LLAMA, **shape}))
     model.language_model.quantize_for_cpu(form)
+    threads = torch.get_num_threads()
     states, prompts = model.adapter_states(tiny_features(1)), [[3, 1, 4, 1, 5], [9, 2, 6]]
     sampling = Sampling(max_new_tokens=12, audio="never")
     for prompt in prompts:
@@ -119,3 +121,8 @@ def test_steps_equal_the_whole(form: Form) -> None:
         logits = model.language_model.logits(model.language_model(ids, states))[0, len(prompt) - 1 : -1, :VOCABULARY]
         chosen = logits.gather(-1, torch.tensor(written)[:, None])[:, 0]
         assert (logits.amax(dim=-1) - chosen).max() < 0.02 * logits.std()
+    made = [layer for layer in model.language_model.joined.values() if layer is not None]
+    assert len(made) == (2 * 8 if joined else 0) and torch.get_num_threads() == threads
+    if joined:  # a layer's numbers are part of the whole's, not a copy
+        up = model.language_model.layers[0].get_submodule("mlp.up_proj")
+        assert up.packed.untyped_storage().data_ptr() == made[1].packed.untyped_storage().data_ptr()

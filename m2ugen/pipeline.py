@@ -493,7 +493,7 @@ def in_words(loaded: LoadedMedia) -> Sampling:
     """How an answer in words is written. About media it says what was found; free talk of a small model would go round
     in circles.
     """
-    return Sampling(audio="never", repetition_penalty=1.0 if loaded.attached else TALK_PENALTY)
+    return Sampling(audio="never", repetition_penalty=1.0 if loaded.attached else TALK_PENALTY, stop_circles=True)
 
 
 def source_music(loaded: LoadedMedia) -> Music:

@@ -17,6 +17,7 @@ from m2ugen.model.prompting import cut_at
 
 Audio = Literal["auto", "always", "never", "free"]
 WORTH_SHRINKING = 0.75  # share of the rows that go on, from which down the others are dropped
+ROUNDS, LONGEST_CIRCLE = 4, 12  # times that something is said in a row before an answer ends, and its tokens at most
 RESERVED_TOKENS = 512  # for which the cache has memory beyond the prompt; it grows when more are written
 
 
@@ -26,7 +27,8 @@ class Sampling:
     tokens that holds that much probability (nucleus sampling, arXiv 1904.09751), ``top_k`` the likeliest k (0: all).
     ``repetition_penalty`` above 1 makes tokens that stand in prompt or answer less likely (CTRL, arXiv 1909.05858).
     ``audio``: the [AUD] tokens come when the model wants ("auto"), at the end of every answer ("always"), or never;
-    they end an answer, and always come as all eight. "free" treats them as words.
+    they end an answer, and always come as all eight. "free" treats them as words. ``stop_circles`` ends an answer that
+    says the same over and over.
     """
 
     max_new_tokens: int = 128
@@ -35,6 +37,7 @@ class Sampling:
     top_k: int = 0
     repetition_penalty: float = 1.0
     audio: Audio = "auto"
+    stop_circles: bool = False
 
 
 @dataclass
@@ -150,6 +153,9 @@ def generate(
                     on_token(row, token)
                 if stop_text is not None and stop_text(tokens[row]):
                     running[row] = False
+                if sampling.stop_circles and (circle := circling(tokens[row])):
+                    running[row] = False
+                    del tokens[row][-(ROUNDS - 1) * circle :]
         if not any(running):
             break
         if shrinks and sum(running) <= WORTH_SHRINKING * len(active):
@@ -208,6 +214,19 @@ def choose(scores: torch.Tensor, sampling: Sampling, generator: torch.Generator 
     ordered[ordered.cumsum(dim=-1) - ordered >= sampling.top_p] = 0  # the likeliest always stays
     picked = torch.multinomial(ordered, 1, generator=generator)
     return order.gather(-1, picked)[:, 0].tolist()
+
+
+def circling(tokens: Sequence[int]) -> int:
+    """The length of what ``tokens`` end with ROUNDS times in a row, or 0.
+
+    >>> circling([7, 1, 2, 1, 2, 1, 2, 1, 2])
+    2
+    """
+    for length in range(1, LONGEST_CIRCLE + 1):
+        last = tokens[-length * ROUNDS :]
+        if len(last) == length * ROUNDS and all(last[k] == last[k - length] for k in range(length, len(last))):
+            return length
+    return 0
 
 
 def penalise(scores: torch.Tensor, seen: Sequence[set[int]], penalty: float) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from m2ugen.model.generation import Sampling, StopText, TextStream, choose, generate, penalise
+from m2ugen.model.generation import (
+    LONGEST_CIRCLE,
+    Sampling,
+    StopText,
+    TextStream,
+    choose,
+    circling,
+    generate,
+    penalise,
+)
 from m2ugen.model.kv_cache import reserved_cache
 from m2ugen.model.modeling import M2UGenModel
 from tests.model.tiny import VOCABULARY, tiny_features, tiny_model
@@ -162,3 +173,16 @@ def test_a_reserved_cache_equals_the_whole_and_grows(model: M2UGenModel) -> None
     whole = model.language_model(ids, states)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=2e-5, rtol=1e-5)
     assert cache.get_seq_length() == 12
+
+
+@torch.no_grad()
+def test_an_answer_that_goes_round_in_circles_ends() -> None:
+    assert circling([5, 5, 5, 5]) == 1 and circling([9, 1, 2, 3] + 4 * [1, 2, 3]) == 3
+    assert circling([5, 5, 5]) == circling([1, 2, 1, 2, 1, 2, 1]) == circling([]) == 0
+    model = tiny_model()
+    long = Sampling(max_new_tokens=120, audio="never")  # random weights soon repeat themselves
+    written = generate(model.language_model, [[3, 1, 4]], None, long).tokens[0]
+    ended = generate(model.language_model, [[3, 1, 4]], None, replace(long, stop_circles=True)).tokens[0]
+    assert len(written) == 120 > len(ended) and written[: len(ended)] == ended and not circling(ended)
+    circle = next(length for length in range(1, LONGEST_CIRCLE + 1) if circling(written[: len(ended) + 3 * length]))
+    assert ended[-circle:] == written[len(ended) : len(ended) + circle]

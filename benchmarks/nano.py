@@ -33,7 +33,6 @@ FIRST_SOUND = f"""
 from m2ugen import M2UGen
 stream = M2UGen.from_pretrained("nano").generate({PROMPT!r}, duration=60, seed=1, stream=True)
 next(stream)
-print("sound", flush=True)
 import os
 os._exit(0)
 """

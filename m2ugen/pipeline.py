@@ -104,9 +104,7 @@ class M2UGen:
         turn = Turn(checked_text(question), loaded.attached)
         sampling = replace(in_words(loaded), max_new_tokens=max_new_tokens, temperature=temperature)
         understood = self._understand([turn], loaded, sampling, seed, on_text)
-        total = time.perf_counter() - start
-        times = {"understand": total, "total": total}
-        return Reply(understood.text, seed=seed, seconds=times, notices=understood.doubts)
+        return words_reply(understood, seed, start)
 
     @overload
     def generate(
@@ -352,9 +350,7 @@ class M2UGen:
             if command is not None or edit == "always":
                 return self._edit(command, understood, loaded, seed, start, progress)
         if understood.conditioning is None:
-            total = time.perf_counter() - start
-            times = {"understand": total, "total": total}
-            return Reply(understood.text, seed=seed, seconds=times, notices=understood.doubts)
+            return words_reply(understood, seed, start)
         length = checked_duration(duration, loaded.video_duration)
         if loaded.motion is not None and options.get("plan") is None and isinstance(self.model.decoder, Player):
             options["arrange"] = partial(follow_clip, clip=loaded.motion)
@@ -504,6 +500,13 @@ def source_music(loaded: LoadedMedia) -> Music:
     if reply is not None:
         return Music(loaded.music.samples, loaded.music.sample_rate, reply.plan, reply.notes, reply.stems)
     return Music(loaded.music.samples, loaded.music.sample_rate)
+
+
+def words_reply(understood: Understanding, seed: int | None, start: float) -> Reply:
+    """An answer in words alone to a request that came at ``start`` (of time.perf_counter)."""
+    total = time.perf_counter() - start
+    times = {"understand": total, "total": total}
+    return Reply(understood.text, seed=seed, seconds=times, notices=understood.doubts)
 
 
 def music_reply(text: str, music: Music, seed: int, start: float, listened: float) -> Reply:

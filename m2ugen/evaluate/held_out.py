@@ -52,13 +52,15 @@ def recordings_by_sound(data: Path, limit: int) -> dict[str, list[Recording]]:
     """Up to ``limit`` held-out recordings of each kind of sound that ``data`` has: clean and degraded (heard through
     rooms, equalisers, noise, clipping), in the SoundFonts of training and in one that was never heard.
     """
+    folder = data / "recordings"
+    splits = {split for split, _, _ in SOUNDS if any(folder.glob(f"{split}-*.npz"))}
+    heard = {split: load_recordings(folder, split) for split in splits}  # the music encoder hears each clip: once
     found: dict[str, list[Recording]] = {}
     for split, degraded, title in SOUNDS:
-        if list((data / "recordings").glob(f"{split}-*.npz")):
-            recordings = load_recordings(data / "recordings", split)
-            chosen = [r for r in recordings if r.extras.get("degraded") == degraded]  # None: unknown
+        chosen = [r for r in heard.get(split, ()) if r.extras.get("degraded") == degraded]  # None: unknown
+        if chosen:
             found[title] = chosen[:limit]
-    return {title: recordings for title, recordings in found.items() if recordings}
+    return found
 
 
 def understanding(model: M2UGen, recordings: Sequence[Recording], seed: int = 0) -> list[Row]:

@@ -178,10 +178,7 @@ def _side_by_side(modules: Sequence[nn.Module], joined: Joined, name: tuple[int,
         return _int4(whole, None, None)
     down = torch.cat([module.lora_down.weight for module in tuned])
     up = torch.block_diag(*[module.lora_up.weight for module in tuned])
-    sizes = [module.lora_up.weight for module in tuned]
-    bias = torch.cat(
-        [rows.new_zeros(len(rows)) if module.bias is None else module.bias for module, rows in zip(tuned, sizes)]
-    )
+    bias = torch.cat([up.new_zeros(m.lora_up.out_features) if m.bias is None else m.bias for m in tuned])
     return _int4(whole, (down, up), bias)
 
 

@@ -1,8 +1,4 @@
-"""Linear layers for the few rows of a decoding step on a CPU, whose time is that of reading the weights.
-
-General matrix products reach half of the memory's speed or less with two rows (a sample and its unguided twin); the
-kernels here read every weight once for all rows, and 8-bit weights without unpacking them first.
-"""
+"""Linear layers for the few rows of a decoding step on a CPU, whose time is that of reading the weights."""
 
 from __future__ import annotations
 
@@ -10,19 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-MAX_ROWS = 8  # measured up to here: 1.0 to 2.1 times as fast as general matrix products at 8 rows, one thread
+from m2ugen.model.compiled import MAX_ROWS, multiply
+
 INT8_LEVELS = 127
 _FAST = (torch.float32, torch.int8)
-# sums may be reordered, which vector instructions need; nothing else of IEEE arithmetic is given up
-_MATH = {"reassoc", "contract", "nsz"}
 SHARE = 2**18  # weights that make it worth waking a further thread
 
 
@@ -64,8 +57,8 @@ class FewRowsLinear(nn.Module):
         shares = max(1, min(torch.get_num_threads(), weight.size // SHARE))
         edges = [self.out_features * share // shares for share in range(shares + 1)]
         (first, last), *others = pairwise(edges)
-        helped: list[Future[None]] = [_threads().submit(_multiply, *arrays, *span) for span in others]
-        _multiply(*arrays, first, last)
+        helped: list[Future[None]] = [_threads().submit(multiply, *arrays, *span) for span in others]
+        multiply(*arrays, first, last)
         for share in helped:
             share.result()
         return output
@@ -92,27 +85,3 @@ class FewRowsLinear(nn.Module):
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="few-rows")
-
-
-@numba.njit(nogil=True, fastmath=_MATH, cache=True)
-def _multiply(weight: Any, scale: Any, rows: Any, output: Any, start: int, stop: int) -> None:
-    """Columns ``start`` to ``stop`` of output [rows, out] = rows [rows, in] · weightᵀ · scale (1 if empty); two rows at
-    a time share what is read of the weights.
-    """
-    inputs = weight.shape[1]
-    count = rows.shape[0]
-    for index in range(start, stop):
-        factor = scale[index] if len(scale) else np.float32(1)
-        for row in range(0, count - 1, 2):
-            first, second = np.float32(0), np.float32(0)
-            for column in range(inputs):
-                value = np.float32(weight[index, column])
-                first += value * rows[row, column]
-                second += value * rows[row + 1, column]
-            output[row, index] = first * factor
-            output[row + 1, index] = second * factor
-        if count % 2:
-            last = np.float32(0)
-            for column in range(inputs):
-                last += np.float32(weight[index, column]) * rows[count - 1, column]
-            output[count - 1, index] = last * factor

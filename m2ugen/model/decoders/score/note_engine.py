@@ -1,4 +1,4 @@
-"""The NotePlayer's step by step form in NumPy: the same numbers, several times faster than eager torch at batch one.
+"""The NotePlayer's step by step form without torch: the same numbers, several times faster than eager at batch one.
 
 Every window of the piece has a *stream* with its own keys and values. ``advance`` feeds new positions to any number
 of streams at once: linear layers see them as one matrix, so that streams which run side by side share the cost of
@@ -13,13 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from m2ugen.model.decoders.score.layers import EPSILON
-from m2ugen.model.decoders.score.note_fields import MELODIC_PITCHES, NO_CLASS, OFFSET, TICK_FIELDS
+from m2ugen.model.compiled import MAX_ROWS, NO_SCALE, multiply
+from m2ugen.model.decoders.score.kernels import attend, gate, normalise
+from m2ugen.model.decoders.score.note_fields import MELODIC_PITCHES, NO_CLASS, NO_PITCH, OFFSET, TICK_FIELDS
 from m2ugen.model.decoders.score.note_player import MAX_INTERVAL, NotePlayer
 
 _ROOT = TICK_FIELDS.index("root")
-FEW_ROWS = 3
+_HEADS = {  # those that tell a pitch are one matrix
+    "delta": ("delta",),
+    "pitch": ("pitch", "relative", "interval"),
+    "duration": ("duration",),
+    "velocity": ("velocity",),
+}
 _PITCHES = np.arange(MELODIC_PITCHES)
+_ABOVE = (_PITCHES - np.arange(12)[:, None]) % 12  # [roots, pitches]: where the pitch head's second part tells each
+_STEPS = np.clip(_PITCHES - _PITCHES[:, None], -MAX_INTERVAL, MAX_INTERVAL) + MAX_INTERVAL + 12  # and its third part
 
 
 class Stream:
@@ -48,31 +56,24 @@ class Feed:
     onsets: np.ndarray
 
 
-def _times(states: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """``states @ matrix``, row by row where there are few: BLAS then reads the matrix where it lies, instead of first
-    bringing it into the order that pays for many.
-    """
-    if len(states) > FEW_ROWS:
-        return states @ matrix
-    product = np.empty((len(states), matrix.shape[1]), dtype=np.float32)
-    for row, place in zip(states, product):
-        np.dot(row, matrix, out=place)
+def _times(states: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """states [n, in] · weightᵀ, weight [out, in]."""
+    if len(states) > MAX_ROWS:
+        return states @ weight.T
+    product = np.empty((len(states), len(weight)), dtype=np.float32)
+    multiply(weight, NO_SCALE, states, product, 0, len(weight))
     return product
 
 
 def _normed(states: np.ndarray) -> np.ndarray:
-    """RMSNorm without its weights, which are folded into the matrices that follow."""
-    scale = np.einsum("nw,nw->n", states, states) / states.shape[1] + EPSILON
-    return states / np.sqrt(scale)[:, None]
+    normed = np.empty_like(states)
+    normalise(states, normed)
+    return normed
 
 
-def _gated(states: np.ndarray) -> np.ndarray:
-    half = states.shape[1] // 2
-    gate, gated = states[:, :half], np.negative(states[:, :half])
-    np.exp(gated, out=gated)
-    gated += 1.0
-    np.divide(gate, gated, out=gated)
-    gated *= states[:, half:]
+def _gated(expanded: np.ndarray) -> np.ndarray:
+    gated = np.empty((len(expanded), expanded.shape[1] // 2), dtype=np.float32)
+    gate(expanded, gated)
     return gated
 
 
@@ -86,7 +87,7 @@ class NoteEngine:
 
         def matrix(name: str, norm: str | None = None) -> np.ndarray:
             weight = tensors[name] if norm is None else tensors[name] * tensors[norm]
-            return np.ascontiguousarray(weight.numpy().T)  # [in, out]
+            return np.ascontiguousarray(weight.numpy())  # [out, in]
 
         def array(name: str) -> np.ndarray:
             return tensors[name].numpy()
@@ -110,10 +111,11 @@ class NoteEngine:
             )
             for name in ("pitch", "duration")
         }
-        self.heads_of = {
-            name: (matrix(f"{name}_head.weight"), array(f"{name}_head.bias"))
-            for name in ("delta", "pitch", "relative", "interval", "duration", "velocity")
-        }
+        self.heads_of = {}
+        for name, joined in _HEADS.items():
+            parts = [tensors[f"{part}_head.{kind}"] for kind in ("weight", "bias") for part in joined]
+            weight, bias = torch.cat(parts[: len(joined)]), torch.cat(parts[len(joined) :])
+            self.heads_of[name] = (weight.numpy(), bias.numpy())
         assert isinstance(player.turn_rates, torch.Tensor)
         self.turn_rates = player.turn_rates.detach().cpu().numpy()  # [heads, head dim / 2]
 
@@ -133,58 +135,32 @@ class NoteEngine:
         positions = np.empty((len(order), self.heads, 1), dtype=np.float32)
         positions[:, :half], positions[:, half:] = order[:, None, None], onsets[:, None, None]
         angles = positions * self.turn_rates
-        turns = (np.cos(angles)[:, None], np.sin(angles)[:, None])  # each [n, 1, heads, head dim / 2]
+        cosines, sines = np.cos(angles), np.sin(angles)  # each [n, heads, head dim / 2]
         for feed, count in zip(feeds, counts):
             feed.stream.reserve(count)
         for layer, (query_key_value, out, expand, contract) in enumerate(self.layers):
             projected = _times(_normed(states), query_key_value).reshape(len(states), 3, self.heads, self.head_dim)
-            self._rotate(projected[:, :2], *turns)
-            projected[:, 0] *= self.head_dim**-0.5
-            mixed = np.empty_like(states)
+            mixed = np.empty((len(states), self.heads, self.head_dim), dtype=np.float32)
             for feed, count, end in zip(feeds, counts, ends):
-                own = slice(end - count, end)
-                mixed[own] = self._attend(feed.stream, layer, *projected[own].swapaxes(0, 1))
-            states = states + _times(mixed, out)
-            states = states + _times(_gated(_times(_normed(states), expand)), contract)
+                own, stream = slice(end - count, end), feed.stream
+                past = stream.keys[layer], stream.values[layer], stream.length
+                attend(projected[own], cosines[own], sines[own], *past, mixed[own])
+            states += _times(mixed.reshape(states.shape), out)
+            states += _times(_gated(_times(_normed(states), expand)), contract)
         for feed, count in zip(feeds, counts):
             feed.stream.length += count
         last = _normed(states[ends - 1]) * self.norm
         return list(last)
 
-    @staticmethod
-    def _rotate(states: np.ndarray, cosines: np.ndarray, sines: np.ndarray) -> None:
-        """Turn the two halves of the last dimension of ``states`` [..., head dim], in place."""
-        half = cosines.shape[-1]
-        first, second = states[..., :half], states[..., half:]
-        turned = first * sines
-        first *= cosines
-        first -= second * sines
-        second *= cosines
-        second += turned
-
-    def _attend(self, stream: Stream, layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Attention of the new positions [n, heads, head dim], the query scaled, to the stream and to themselves:
-        [n, width].
-        """
-        count, begin = len(query), stream.length
-        end = begin + count
-        keys, values = stream.keys[layer], stream.values[layer]
-        keys[:, begin:end], values[:, begin:end] = key.swapaxes(0, 1), value.swapaxes(0, 1)
-        scores = query.swapaxes(0, 1) @ keys[:, :end].swapaxes(1, 2)  # [heads, n, end]
-        if count > 1:
-            scores += np.where(np.arange(end) > begin + np.arange(count)[:, None], np.float32(-1e30), np.float32(0))
-        scores -= scores.max(axis=2, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=2, keepdims=True)
-        return (scores @ values[:, :end]).swapaxes(0, 1).reshape(count, -1)
-
     def _head(self, name: str, state: np.ndarray) -> np.ndarray:
         weight, bias = self.heads_of[name]
-        return state @ weight + bias
+        logits: np.ndarray = _times(state[None], weight)[0]
+        logits += bias
+        return logits
 
     def _network(self, name: str, state: np.ndarray) -> np.ndarray:
         expand, contract = self.networks[name]
-        return state + (_gated(_normed(state[None]) @ expand) @ contract)[0]
+        return state + _times(_gated(_times(_normed(state[None]), expand)), contract)[0]
 
     def tell_delta(self, hidden: np.ndarray) -> np.ndarray:
         """Onset logits [NUM_DELTAS] from a hidden state [width]."""
@@ -196,15 +172,15 @@ class NoteEngine:
         """As NotePlayer.tell_pitch, for one position: state [width] and logits [128]."""
         told = self.told_rows[delta + OFFSET["delta"]] + self.told_rows[ticks].sum(axis=0)
         state = self._network("pitch", hidden + told)
-        absolute = self._head("pitch", state)
+        logits = self._head("pitch", state)
+        absolute, others = logits[:NO_PITCH], logits[NO_PITCH:]
         if drum:
             return state, absolute[MELODIC_PITCHES:]
         root = int(ticks[_ROOT] - OFFSET["root"]) % NO_CLASS
-        logits = absolute[:MELODIC_PITCHES] + self._head("relative", state)[(_PITCHES - root) % 12]
+        melodic = absolute[:MELODIC_PITCHES] + others[_ABOVE[root]]
         if previous >= 0:
-            steps = np.clip(_PITCHES - previous, -MAX_INTERVAL, MAX_INTERVAL) + MAX_INTERVAL
-            logits = logits + self._head("interval", state)[steps]
-        return state, logits
+            melodic += others[_STEPS[previous]]
+        return state, melodic
 
     def tell_duration(self, state: np.ndarray, pitch: int, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As NotePlayer.tell_duration; ``pitch`` counts drum keys from 128."""

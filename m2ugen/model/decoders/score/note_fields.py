@@ -208,11 +208,12 @@ class Frame:
         tick = onset + self.before
         melodic = pitch < MELODIC_PITCHES
         root = self.roots[tick]
-        values = {
+        rows = np.empty((len(tick), NUM_POSITION_FIELDS), dtype=np.int64)
+        values: dict[str, np.ndarray | int] = {
             "kind": kind,
             "context": context,
-            "role": np.full_like(kind, ROLES.index(role)),
-            "instrument": np.full_like(kind, INSTRUMENT_INDEX[part.instrument]),
+            "role": ROLES.index(role),
+            "instrument": INSTRUMENT_INDEX[part.instrument],
             "delta": delta,
             "pitch": pitch,
             "degree": np.where(melodic, pitch % 12, NO_CLASS),
@@ -220,8 +221,10 @@ class Frame:
             "duration": duration,
             "velocity": velocity,
         }
-        own = np.stack([OFFSET[name] + value for name, value in values.items()], axis=1)
-        return np.concatenate((own, self.tick_rows[tick]), axis=1)
+        for column, (name, value) in enumerate(values.items()):
+            rows[:, column] = OFFSET[name] + value
+        rows[:, FIRST_TICK_COLUMN:] = self.tick_rows[tick]
+        return rows
 
 
 def duration_index(ticks: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from m2ugen.model.decoders.score.kernels import pick
+
 
 def draw(
     logits: np.ndarray,
@@ -18,13 +20,9 @@ def draw(
     """
     scores = logits.astype(np.float64)
     if allowed is not None:
-        scores = np.where(allowed, scores, -np.inf)
+        scores[~allowed] = -np.inf
     if temperature <= 0:
         return int(scores.argmax())
-    scores = np.exp((scores - scores.max()) / temperature)
-    order = np.argsort(-scores, kind="stable")
-    cumulated = np.cumsum(scores[order])
-    kept = int(np.searchsorted(cumulated, top_p * cumulated[-1])) + 1
-    kept = min(kept, int(np.count_nonzero(scores)))  # never a value of probability zero
-    chosen = np.searchsorted(cumulated[:kept], rng.random() * cumulated[kept - 1], side="right")
-    return int(order[min(int(chosen), kept - 1)])
+    scores -= scores.max()
+    scores /= temperature
+    return int(pick(np.exp(scores, out=scores), top_p, rng.random()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from m2ugen.model.decoders.score.config import SamplingConfig
@@ -48,6 +50,7 @@ FREE_DISTANCE = 6  # semitones
 PULL = 0.02  # nats by the square of the semitones beyond
 RING = TICKS_PER_BEAT  # ticks that a note may sound past its window
 _VELOCITY_STEP = 128 // NUM_VELOCITIES
+PITCH_CLASSES = np.arange(MELODIC_PITCHES) % 12
 
 
 class Voice:
@@ -170,10 +173,14 @@ class Voice:
         root, quality = int(roots[tick]), int(qualities[tick])
         if root == NO_CLASS or quality == NO_QUALITY:
             return 0.0
-        classes = np.arange(MELODIC_PITCHES) % 12
-        tones = [(root + interval) % 12 for interval in CHORD_QUALITIES[QUALITY_NAMES[quality]]]
-        bias = self.sampling.chord_tone_bias * np.isin(classes, tones)
+        bias = self.sampling.chord_tone_bias * _chord_tones(root, quality)
         begins = tick == 0 or (roots[tick - 1], qualities[tick - 1]) != (root, quality)
         if self.role == "bass" and begins:
-            bias = bias + self.sampling.bass_root_bias * (classes == root)
+            bias = bias + self.sampling.bass_root_bias * np.equal(PITCH_CLASSES, root)
         return bias
+
+
+@cache
+def _chord_tones(root: int, quality: int) -> np.ndarray:
+    """Which pitches [128] belong to a chord."""
+    return np.isin(PITCH_CLASSES, [(root + interval) % 12 for interval in CHORD_QUALITIES[QUALITY_NAMES[quality]]])

@@ -10,7 +10,7 @@ m2ugen=.venv/bin/m2ugen
 export OMP_NUM_THREADS=1 # small networks: a second thread costs more than it brings
 train() { "$m2ugen" train nano --data "$data" --output "$runs/$1" --stage "$@" ${CORPORA:+--corpora "$CORPORA"}; }
 
-for stage in music-encoder score plan encoder; do
+for stage in beat-key music-encoder score plan encoder; do
     train "$stage"
 done
 train instruct --init "$runs/encoder/export"

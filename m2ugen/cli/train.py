@@ -33,6 +33,7 @@ class Stage(StrEnum):
     """The stages: nano's own parts, and the paper's three (encoder, decoder, instruct)."""
 
     music_encoder = "music-encoder"
+    beat_key = "beat-key"
     score = "score"
     plan = "plan"
     encoder = "encoder"

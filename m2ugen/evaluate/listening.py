@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from m2ugen.media.audio import Audio, load_audio
-from m2ugen.model.encoders.nano_music import HEADS, NanoMusicEncoder, probabilities
+from m2ugen.model.encoders.ear import HEADS
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder, probabilities
 from m2ugen.score.attributes import (
     ENERGIES,
     INSTRUMENT_INDEX,

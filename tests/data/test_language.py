@@ -107,6 +107,19 @@ def test_captions_are_true() -> None:
         assert sample_caption_request(rng, truth)[0]
 
 
+@pytest.mark.parametrize(
+    ("answer", "metre"),
+    [
+        ("There are 4 beats.", "4/4"),
+        ("Three beats, I think.", "3/4"),
+        ("6 beats, it is in 6/8.", "6/8"),
+        ("Beats.", None),
+    ],
+)
+def test_a_metre_may_be_counted_in_beats(answer: str, metre: str | None) -> None:
+    assert parse_answer("metre", answer) == metre
+
+
 @pytest.mark.parametrize("kind", QUESTIONS)
 def test_answers_can_be_checked(kind: str) -> None:
     rng = np.random.default_rng(5)

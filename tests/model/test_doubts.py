@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from m2ugen.model.doubts import SURE, Doubtful, doubts
-from m2ugen.model.encoders.nano_music import HEADS, NanoMusicEncoder
+from m2ugen.model.encoders.ear import HEADS
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder
 
 VAGUE = dict.fromkeys(("tonic", "mode", "tempo", "metre", "genre", "drums"), 0.4)
 

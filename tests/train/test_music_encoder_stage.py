@@ -13,10 +13,12 @@ import torch
 from m2ugen.data.nano.recordings import PATCH_STEP, load_features
 from m2ugen.errors import InputError
 from m2ugen.model.encoders import front_end
+from m2ugen.model.encoders.beat_key_net import TAGGER_DIM
 from m2ugen.model.encoders.musicnn import NUM_MELS, PATCH_FRAMES
-from m2ugen.model.encoders.nano_music import TAGGER_DIM, NanoMusicEncoder
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder
 from m2ugen.score.attributes import TEMPOS, Attributes
 from m2ugen.train.config import TrainConfig
+from m2ugen.train.stages.beat_key import BeatKeyTask
 from m2ugen.train.stages.music_encoder import MusicEncoderTask, _some, _varied
 from m2ugen.train.trainer import train
 
@@ -76,6 +78,20 @@ def test_the_ear_learns_what_can_be_heard(data: Path, tmp_path: Path) -> None:
     assert torch.equal(again.ear.timbre.state_dict()["over_time.weight"], kept["over_time.weight"].half().float())
 
 
+def test_tempo_and_metre_are_learnt_together(data: Path, tmp_path: Path) -> None:
+    task = BeatKeyTask(data, seed=0)
+    before = task.evaluate()
+    config = TrainConfig(output=tmp_path / "run", max_steps=60, learning_rate=3e-3, warmup_steps=5, evaluate_every=60)
+    train(task, config)
+    after = task.evaluate()
+    assert after["valid/tempo"] > 0.8 > before["valid/tempo"]
+    assert after["valid/metre"] == 1.0  # there is but one
+    task.export(tmp_path)
+    again = NanoMusicEncoder.from_folder(tmp_path).ear.beat_key_net.state_dict()
+    kept = task.model.state_dict()["beats.3.weight"]
+    assert torch.equal(again["beats.3.weight"], kept.half().float())
+
+
 def test_patches_are_varied_and_stay_patches(data: Path) -> None:
     stored = torch.from_numpy(load_features(data / "recordings", "train")[0]["patches"])[:8]
     generator = torch.Generator().manual_seed(0)
@@ -90,3 +106,5 @@ def test_patches_are_varied_and_stay_patches(data: Path) -> None:
 def test_there_must_be_recordings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="m2ugen data nano"):
         MusicEncoderTask(tmp_path, seed=0)
+    with pytest.raises(InputError, match="m2ugen data nano"):
+        BeatKeyTask(tmp_path, seed=0)

@@ -232,7 +232,7 @@ def mosaic(recordings: Sequence[Recording], rng: np.random.Generator) -> Recordi
 
     There are more of them than can be learnt by heart; what remains to be learnt is to read what the ear says.
     """
-    from m2ugen.model.encoders.nano_music import HEADS
+    from m2ugen.model.encoders.ear import HEADS
 
     band = recordings[int(rng.integers(len(recordings)))]
     features, told, extras = band.features.copy(), {}, dict(band.extras)

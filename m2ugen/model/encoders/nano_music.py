@@ -16,21 +16,15 @@ from torch import nn
 
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
-from m2ugen.model.encoders.drum_net import DrumNet
+from m2ugen.model.encoders.ear import HEADS, Ear
 from m2ugen.model.encoders.musicnn import DENSE_DIM, NUM_MELS, NUM_TAGS, PATCH_FRAMES, Musicnn
-from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
 from m2ugen.score.attributes import (
-    ENERGIES,
-    GENRES,
+    FAMILIES,
     INSTRUMENT_INDEX,
     INSTRUMENTS,
-    METRES,
-    MODES,
     NUM_SLOTS,
     SLOT_DIM,
     SLOT_INDEX,
-    TEMPOS,
-    TONICS,
     Attributes,
     attributes_from_conditioning,
 )
@@ -42,25 +36,17 @@ PATCH_SPACING = 3.5  # seconds of music for each patch, in files short enough
 FEW_PATCHES = 2  # that the taggers hear at a time: their feature maps are large, and twice as fast in the cache
 WINDOW_SECONDS = 4.0  # in which ``over_time`` listens
 MIN_SECONDS = 3.1  # shorter music is repeated up to this length
-TRUNK = 192
-EAR_SHARE, STRUCK_SHARE = 0.3, 0.9  # in the log odds of drums, of what two readers of the same music say
-TAGGER_DIM = 2 * (DENSE_DIM + NUM_TAGS)
 
 WEIGHTS_FILE = "music_encoder.safetensors"
 
-HEADS: dict[str, int] = {  # attribute → number of values
-    "tempo": len(TEMPOS),
-    "metre": len(METRES),
-    "mode": len(MODES),
-    "tonic": len(TONICS),
-    "genre": len(GENRES),
-    "energy": len(ENERGIES),
-    "drums": 2,
-    "lead": len(INSTRUMENTS),
-    "instruments": len(INSTRUMENTS),  # independent probabilities
-}
 MULTI = ("instruments",)
-PRESENT = 0.4  # probability from which an instrument counts as heard
+# Probability from which an instrument counts as heard. Where the ear hears a family and is not sure who it is, the
+# likeliest of it counts: named only from PRESENT on, one family of five would go unsaid.
+PRESENT, FAMILY_PRESENT = 0.4, 0.3
+_FAMILY_MEMBERS = tuple(
+    np.array([index for index, instrument in enumerate(INSTRUMENTS) if instrument.family == family])
+    for family in FAMILIES
+)
 
 
 class NanoMusicEncoder(nn.Module):
@@ -98,10 +84,10 @@ class NanoMusicEncoder(nn.Module):
         return encoder
 
     def save(self, folder: Path) -> Path:
-        """Write the weights to ``folder``; those of the networks over patches in half precision."""
+        """Write the weights to ``folder``; those of the networks in half precision."""
         path = folder / WEIGHTS_FILE
         state = self.state_dict()
-        nets = ("taggers.", "ear.timbre.", "ear.drum_net.")
+        nets = ("taggers.", "ear.timbre.", "ear.drum_net.", "ear.beat_key_net.")
         half = {name for name, value in state.items() if name.startswith(nets) and value.is_floating_point()}
         save_tensors(path, {name: value.half() if name in half else value for name, value in state.items()})
         return path
@@ -214,8 +200,10 @@ class NanoMusicEncoder(nn.Module):
     @staticmethod
     def likeliest(hidden_states: np.ndarray) -> Attributes:
         """Every attribute at its likeliest value, however unsure, from hidden states [num_tokens, dim]."""
-        heard = attributes_from_conditioning(_odds(hidden_states), PRESENT)
-        others = tuple(name for name in heard.instruments if name != "drums")
+        matrix = _odds(hidden_states)
+        heard = attributes_from_conditioning(matrix, PRESENT)
+        present = sounding(matrix[SLOT_INDEX["instruments"], 1 : 1 + len(INSTRUMENTS)])
+        others = tuple(i.name for i, there in zip(INSTRUMENTS, present) if there and i.name != "drums")
         return replace(heard, instruments=(*others, "drums") if heard.drums else others)
 
     @staticmethod
@@ -232,95 +220,6 @@ class NanoMusicEncoder(nn.Module):
         return facts(NanoMusicEncoder.likeliest(hidden_states))
 
 
-class Ear(nn.Module):
-    """The trained heads: features of a file → logits [batch, values] per attribute.
-
-    Most heads read three things, and their logits are added: a small network over the features of the taggers, the
-    features themselves (with a few thousand clips a linear reading is hard to beat), and a network over the patches.
-    Drums have a network of their own besides, which is asked when nothing is to be learnt.
-    Key and mode come from one network that sees the pitch classes from each of the twelve possible tonics, so that
-    what it learns in one key holds in all; tempo from a convolution over the logarithmic tempo axis.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        inputs = TAGGER_DIM + front_end.STATS + front_end.TEMPO_ROWS * 2
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("scale", torch.ones(inputs))
-        self.trunk = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(inputs, 256), nn.GELU(), nn.Dropout(0.3), nn.Linear(256, TRUNK), nn.GELU()
-        )
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(TRUNK, size) for name, size in HEADS.items() if name not in ("tempo", "mode", "tonic")}
-        )
-        self.straight = nn.ModuleDict({name: nn.Linear(inputs, HEADS[name], bias=False) for name in self.heads})
-        self.blur = nn.Dropout(0.5)
-        self.timbre = TimbreNet()
-        self.drum_net = DrumNet()
-        self.timbral = nn.ModuleDict({name: nn.Linear(TIMBRE_DIM, HEADS[name], bias=False) for name in self.heads})
-        self.mute = nn.Dropout(0.4)
-        self.key = nn.Sequential(
-            nn.Linear(front_end.CHROMA_ROWS * 12, 64), nn.GELU(), nn.Dropout(0.1), nn.Linear(64, 2)
-        )
-        self.tempo = nn.Sequential(
-            nn.Conv1d(front_end.TEMPO_ROWS, 48, 1), nn.GELU(), nn.Conv1d(48, 48, 35, padding=17), nn.GELU(),
-            nn.Dropout(0.1), nn.Conv1d(48, 1, 1),
-        )  # fmt: skip
-        self.tempo_prior = nn.Linear(TRUNK, len(TEMPOS))
-
-    def forward(
-        self,
-        chroma: torch.Tensor,
-        tempogram: torch.Tensor,
-        statistics: torch.Tensor,
-        tags: torch.Tensor,
-        timbre: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Logits per attribute; ``timbre`` is what ``listen`` makes of the patches. For training, "struck" [batch] are
-        the log odds of drums by their own network, which count for "drums" in evaluation mode alone: either is to learn
-        as if there were no other.
-        """
-        inputs = (self.inputs(tempogram, statistics, tags) - self.mean) / self.scale
-        struck = timbre[:, TIMBRE_DIM]
-        trunk, straight, timbral = self.trunk(inputs), self.blur(inputs), self.mute(timbre[:, :TIMBRE_DIM])
-        logits = {
-            name: head(trunk) + self.straight[name](straight) + self.timbral[name](timbral)
-            for name, head in self.heads.items()
-        }
-        turned = torch.stack([chroma.roll(-tonic, dims=2) for tonic in range(12)], dim=1)  # [batch, 12, rows, 12]
-        keys = self.key(turned.flatten(2))  # [batch, 12 tonics, 2 modes]
-        logits["mode"] = keys.logsumexp(dim=1)
-        logits["tonic"] = keys.logsumexp(dim=2)
-        logits["key"] = keys.flatten(1)  # for training: tonic and mode are not independent
-        logits["tempo"] = self.tempo(tempogram)[:, 0] + self.tempo_prior(trunk)
-        logits["struck"] = struck
-        if not self.training:
-            both = EAR_SHARE * (logits["drums"][:, 1] - logits["drums"][:, 0]) + STRUCK_SHARE * struck
-            logits["drums"] = torch.stack([-both / 2, both / 2], dim=1)
-        return logits
-
-    def listen(self, patches: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """What the networks over patches make of those of ``mask`` [batch, patches] in ``patches`` [batch, patches,
-        frames, mels] (all without it): [batch, TIMBRE_DIM + 1], the last column the mean log odds of drums.
-        """
-        if mask is None:
-            mask = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        odds = patches.new_zeros(mask.shape)
-        odds[mask] = self.drum_net(patches[mask]).to(odds.dtype)
-        struck = odds.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
-        return torch.cat([self.timbre(patches, mask), struck], dim=1)
-
-    def standardise_by(self, inputs: torch.Tensor) -> None:
-        """Take mean and spread of the trunk's inputs [clips, inputs]."""
-        self.mean: torch.Tensor = inputs.mean(dim=0)
-        self.scale: torch.Tensor = inputs.std(dim=0).clamp(min=1e-3)
-
-    @staticmethod
-    def inputs(tempogram: torch.Tensor, statistics: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
-        """What the trunk reads, before standardisation: [batch, inputs]."""
-        return torch.cat([tags, statistics, tempogram.amax(dim=2), tempogram.mean(dim=2)], dim=1)
-
-
 def _odds(tokens: np.ndarray) -> np.ndarray:
     """The heads' probabilities in hidden states [num_tokens, dim] as a conditioning matrix, "unspecified" left at 0."""
     matrix, start = np.zeros((NUM_SLOTS, SLOT_DIM), dtype=np.float32), 0
@@ -334,6 +233,16 @@ def _sure(name: str, odds: np.ndarray) -> float:
     """The odds of the likeliest value among ``odds``; a tempo spreads over its neighbours."""
     best = int(odds.argmax())
     return float(odds[max(best - 1, 0) : best + 2].sum() if name == "tempo" else odds[best])
+
+
+def sounding(odds: np.ndarray) -> np.ndarray:
+    """Which instruments count as heard, boolean [..., len(INSTRUMENTS)], by their probabilities of the same shape."""
+    heard: np.ndarray = odds >= PRESENT
+    for members in _FAMILY_MEMBERS:
+        own = odds[..., members]
+        there = 1 - np.prod(1 - own, axis=-1, keepdims=True) >= FAMILY_PRESENT
+        heard[..., members] |= there & (own == own.max(axis=-1, keepdims=True))
+    return heard
 
 
 def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from m2ugen.data.nano.recordings import DRUMS_LEFT_OUT, Recording, mosaic, thinned, truth
-from m2ugen.model.encoders.nano_music import HEADS
+from m2ugen.model.encoders.ear import HEADS
 from m2ugen.score.attributes import Attributes
 from m2ugen.score.plan import Part, Plan, Section
 

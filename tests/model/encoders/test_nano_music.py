@@ -11,10 +11,12 @@ import torch
 from m2ugen.errors import MissingWeights
 from m2ugen.model.encoders import front_end
 from m2ugen.model.encoders.base import Encoder
+from m2ugen.model.encoders.beat_key_net import TAGGER_DIM
+from m2ugen.model.encoders.ear import GENRE_SHARES, HEADS, STRUCK_SHARE, Ear
 from m2ugen.model.encoders.musicnn import NUM_MELS, PATCH_FRAMES, Musicnn
-from m2ugen.model.encoders.nano_music import HEADS, MAX_PATCHES, STRUCK_SHARE, TAGGER_DIM, Ear, NanoMusicEncoder
+from m2ugen.model.encoders.nano_music import MAX_PATCHES, NanoMusicEncoder, sounding
 from m2ugen.model.encoders.timbre import TIMBRE_DIM, TimbreNet
-from m2ugen.score.attributes import INSTRUMENT_INDEX, TEMPOS, same_tempo, tempo_bin
+from m2ugen.score.attributes import INSTRUMENT_INDEX, METRES, TEMPOS, same_tempo, tempo_bin
 from m2ugen.weights import packaged_folder
 
 RATE = front_end.SAMPLE_RATE
@@ -116,7 +118,7 @@ def test_tokens_hold_probabilities_in_their_own_dimensions(encoder: NanoMusicEnc
 
 
 def test_key_and_mode_follow_a_transposition(encoder: NanoMusicEncoder) -> None:
-    """What the key network learnt in one key holds in all, by construction."""
+    """What is learnt in one key holds in all, by construction."""
     features = {name: value[None] for name, value in encoder.prepare(chord(57, 60, 64)).items()}
     with torch.inference_mode():
         tags = encoder.tags(features["patches"], features["patch_mask"])
@@ -174,18 +176,23 @@ def test_save_and_load(encoder: NanoMusicEncoder, tmp_path: Path) -> None:
         NanoMusicEncoder.from_folder(tmp_path / "nothing")
 
 
-def test_drums_are_heard_by_two() -> None:
+def random_ear() -> tuple[Ear, list[torch.Tensor]]:
+    """An ear with random weights, and measured features of two clips that sound like nothing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         ear = Ear().eval()
         for parameter in ear.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
-        patches, mask = (
-            torch.rand(2, 3, PATCH_FRAMES, NUM_MELS),
-            torch.tensor([[True, True, False], [True, True, True]]),
-        )
-        rest = [torch.rand(2, *shape) for shape in ((front_end.CHROMA_ROWS, 12), (front_end.TEMPO_ROWS, len(TEMPOS)))]
-        rest += [torch.rand(2, front_end.STATS), torch.rand(2, TAGGER_DIM)]
+        shapes = ((front_end.CHROMA_ROWS, 12), (front_end.TEMPO_ROWS, len(TEMPOS)), (front_end.STATS,), (TAGGER_DIM,))
+        return ear, [torch.rand(2, *shape) for shape in shapes]
+
+
+def test_drums_are_heard_by_two() -> None:
+    ear, rest = random_ear()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        patches = torch.rand(2, 3, PATCH_FRAMES, NUM_MELS)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
     with torch.inference_mode():
         heard = ear.listen(patches, mask)
         assert heard.shape == (2, TIMBRE_DIM + 1)
@@ -203,3 +210,31 @@ def test_drums_are_heard_by_two() -> None:
         other = ear(*rest, heard)["drums"]
         torch.manual_seed(0)
         assert torch.equal(ear(*rest, heard + torch.tensor([0.0] * TIMBRE_DIM + [9.0]))["drums"], other)
+
+
+def test_beats_and_keys_have_a_network_of_their_own() -> None:
+    ear, rest = random_ear()
+    timbre = torch.rand(2, TIMBRE_DIM + 1)
+    with torch.inference_mode():
+        heard, measured = ear(*rest, timbre), ear.beat_key_net(*rest)
+        for name in ("tempo", "metre", "tonic", "mode", "key"):
+            assert torch.equal(heard[name], measured[name]), name
+        beat = measured["beat"].unflatten(1, (len(METRES), len(TEMPOS))).softmax(dim=1)
+        assert beat.shape == (2, len(METRES), len(TEMPOS))
+        pairs = measured["beat"].softmax(dim=1).unflatten(1, (len(METRES), len(TEMPOS)))
+        assert torch.allclose(pairs.sum(dim=1), measured["tempo"].softmax(dim=1), atol=1e-5)
+        assert torch.allclose(pairs.sum(dim=2), measured["metre"].softmax(dim=1), atol=1e-5)
+        ear.heads["genre"].weight.zero_(), ear.straight["genre"].weight.zero_(), ear.timbral["genre"].weight.zero_()
+        ear.heads["genre"].bias.zero_()
+        alone = ear(*rest, timbre)["genre"].softmax(dim=1)  # the heads have nothing to say
+        assert torch.allclose(alone, (GENRE_SHARES[1] * measured["genre"]).softmax(dim=1), atol=1e-5)
+        assert not set(ear.train()(*rest, timbre)) & {"tempo", "metre", "tonic", "mode"}
+
+
+def test_a_family_is_named_by_its_likeliest_player() -> None:
+    odds = np.zeros((2, len(INSTRUMENT_INDEX)))
+    place = [INSTRUMENT_INDEX[name] for name in ("piano", "electric piano", "violin", "cello", "drums")]
+    odds[0, place] = (0.2, 0.15, 0.45, 0.41, 0.05)  # a piano of some kind, and two of the strings
+    odds[1, place] = (0.15, 0.1, 0.29, 0.0, 0.5)
+    heard = sounding(odds)
+    assert [sorted(np.flatnonzero(row)) for row in heard] == [sorted(place[i] for i in (0, 2, 3)), [place[4]]]

@@ -163,6 +163,9 @@ def _instrument_question(rng: np.random.Generator, attributes: Attributes) -> tu
     return question, f"Yes, there {are} {some}." if name in playing else f"No, there {are} no {word}."
 
 
+_COUNTED = {"3": "3/4", "three": "3/4", "4": "4/4", "four": "4/4", "6": "6/8", "six": "6/8"}  # beats of a bar
+
+
 def parse_answer(kind: str, text: str) -> Any:
     """What an answer to a question of ``kind`` says, or None where it says nothing of the sort.
 
@@ -187,6 +190,9 @@ def parse_answer(kind: str, text: str) -> Any:
             return read.lead or next(iter(read_instruments(text)), None)
         case "mood":
             return read.keep(["mode", "energy"])
+        case "metre":
+            counted = re.search(r"\b(\w+) beats\b", text.lower())
+            return read.metre or (_COUNTED.get(counted[1]) if counted else None)
         case "duration":
             number = re.search(r"\d+(?:\.\d+)?", text)
             return float(number[0]) if number else None

@@ -15,7 +15,7 @@ import torch
 
 from m2ugen.media.audio import Audio, load_audio
 from m2ugen.model.encoders.ear import HEADS
-from m2ugen.model.encoders.nano_music import NanoMusicEncoder, probabilities
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder, likeliest_of, probabilities
 from m2ugen.score.attributes import (
     ENERGIES,
     INSTRUMENT_INDEX,
@@ -23,7 +23,6 @@ from m2ugen.score.attributes import (
     SLOT_DIM,
     SLOT_INDEX,
     Attributes,
-    attributes_from_conditioning,
 )
 from m2ugen.weights import packaged_folder
 
@@ -95,4 +94,4 @@ def _heard(odds: dict[str, np.ndarray]) -> Heard:
     matrix = np.zeros((NUM_SLOTS, SLOT_DIM), dtype=np.float32)
     for name, values in odds.items():
         matrix[SLOT_INDEX[name], 1 : 1 + len(values)] = values
-    return Heard(attributes_from_conditioning(matrix), odds)
+    return Heard(likeliest_of(matrix), odds)

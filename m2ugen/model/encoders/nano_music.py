@@ -200,11 +200,7 @@ class NanoMusicEncoder(nn.Module):
     @staticmethod
     def likeliest(hidden_states: np.ndarray) -> Attributes:
         """Every attribute at its likeliest value, however unsure, from hidden states [num_tokens, dim]."""
-        matrix = _odds(hidden_states)
-        heard = attributes_from_conditioning(matrix, PRESENT)
-        present = sounding(matrix[SLOT_INDEX["instruments"], 1 : 1 + len(INSTRUMENTS)])
-        others = tuple(i.name for i, there in zip(INSTRUMENTS, present) if there and i.name != "drums")
-        return replace(heard, instruments=(*others, "drums") if heard.drums else others)
+        return likeliest_of(_odds(hidden_states))
 
     @staticmethod
     def confidence(hidden_states: np.ndarray) -> dict[str, float]:
@@ -233,6 +229,14 @@ def _sure(name: str, odds: np.ndarray) -> float:
     """The odds of the likeliest value among ``odds``; a tempo spreads over its neighbours."""
     best = int(odds.argmax())
     return float(odds[max(best - 1, 0) : best + 2].sum() if name == "tempo" else odds[best])
+
+
+def likeliest_of(odds: np.ndarray) -> Attributes:
+    """Every attribute at its likeliest value, from a conditioning matrix [NUM_SLOTS, SLOT_DIM] that holds its odds."""
+    heard = attributes_from_conditioning(odds)
+    present = sounding(odds[SLOT_INDEX["instruments"], 1 : 1 + len(INSTRUMENTS)])
+    others = tuple(i.name for i, there in zip(INSTRUMENTS, present) if there and i.name != "drums")
+    return replace(heard, instruments=(*others, "drums") if heard.drums else others)
 
 
 def sounding(odds: np.ndarray) -> np.ndarray:

@@ -48,12 +48,12 @@ FOLLOW_UPS: dict[str, tuple[str, ...]] = {  # the same, after another question
 }  # fmt: skip
 _NEEDS = {"tempo_word": "tempo", "key": "tonic", "has_instrument": "instruments"}
 _SHARES = {
-    "drums": 4.0,
-    "metre": 3.0,
+    "drums": 3.0,
+    "metre": 4.0,
     "tempo_word": 1.5,
     "mode": 2.0,
     "has_instrument": 3.0,
-    "instruments": 2.0,
+    "instruments": 5.0,
     "genre": 2.0,
     "tempo": 1.5,
     "duration": 0.3,

@@ -41,7 +41,8 @@ def read(nano: M2UGen, tasks: list[Task]) -> tuple[list[Understood], dict[str, s
 def test_together_as_alone(nano: M2UGen, tmp_path: Path) -> None:
     tasks = [
         task(tmp_path, "words", "What is a waltz?"),
-        task(tmp_path, "picture", "What music would suit this?", picture=True),
+        # a question with one likely answer: rounding differs with the rows, and decides between words equally likely
+        task(tmp_path, "picture", "Describe the picture in one sentence.", picture=True),
         task(tmp_path, "long", "\N{MUSICAL SYMBOL G CLEF}" * 3000),
         task(tmp_path, "more", "Tell me about the drums of a rock band."),
     ]

@@ -70,8 +70,9 @@ def test_the_ear_learns_what_can_be_heard(data: Path, tmp_path: Path) -> None:
     config = TrainConfig(output=tmp_path / "run", max_steps=24, learning_rate=3e-3, warmup_steps=2, evaluate_every=24)
     train(task, config)
     after = task.evaluate()
-    assert after["loss"] < 0.8 * before["loss"]
-    assert after["valid/drums"] > 0.95 > before["valid/drums"]
+    # not of the loss: in it the packaged network has a say in the genre, which knows music and not such noise
+    for figure in ("valid/drums", "valid/instruments_f1", "valid/lead"):
+        assert after[figure] > 0.95 > before[figure], figure
     task.export(tmp_path)
     again = NanoMusicEncoder.from_folder(tmp_path)
     kept = task.model.timbre.state_dict()

@@ -32,8 +32,8 @@ The same command continues a run that was stopped."""
 class Stage(StrEnum):
     """The stages: nano's own parts, and the paper's three (encoder, decoder, instruct)."""
 
-    music_encoder = "music-encoder"
     beat_key = "beat-key"
+    music_encoder = "music-encoder"
     score = "score"
     plan = "plan"
     encoder = "encoder"

@@ -21,8 +21,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 # A new stage is one file and one line here. Order: the order in which a model is trained.
 STAGES: dict[str, str] = {
-    "music-encoder": "m2ugen.train.stages.music_encoder:MusicEncoderTask",
     "beat-key": "m2ugen.train.stages.beat_key:BeatKeyTask",
+    "music-encoder": "m2ugen.train.stages.music_encoder:MusicEncoderTask",
     "score": "m2ugen.train.stages.score:NotesTask",
     "plan": "m2ugen.train.stages.score:PlanTask",
     "encoder": "m2ugen.train.stages.bridge:build",

@@ -17,7 +17,7 @@ from m2ugen.train.stages.hearing import (
     IGNORED,
     FeatureBatches,
     Tensors,
-    accuracies,
+    held_out_figures,
     load_held_out,
     load_tensors,
     noisy,
@@ -56,7 +56,7 @@ class BeatKeyTask(Task):
         return torch.stack(list(losses.values())).sum(), {name: float(value.detach()) for name, value in losses.items()}
 
     @staticmethod
-    def _losses(logits: Tensors, targets: Tensors) -> dict[str, torch.Tensor]:
+    def _losses(logits: Tensors, targets: Tensors) -> Tensors:
         known = targets["metre"] != IGNORED
         pairs = F.log_softmax(logits["beat"][known], dim=1).unflatten(1, (len(METRES), len(TEMPOS)))
         own = pairs[torch.arange(len(pairs)), targets["metre"][known]]  # [clips, tempi]
@@ -70,14 +70,7 @@ class BeatKeyTask(Task):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for split, (features, targets) in self.valid.items():
-            logits = self.model(**features)
-            losses = self._losses(logits, targets)
-            figures[f"{split}/loss"] = float(torch.stack(list(losses.values())).sum())
-            figures |= {f"{split}/{name}": value for name, value in accuracies(logits, targets).items()}
-        figures["loss"] = sum(figures[f"{split}/loss"] for split in self.valid) / len(self.valid)
-        return figures
+        return held_out_figures(self.valid, lambda features: self.model(**features), self._losses)
 
     def export(self, folder: Path) -> None:
         encoder = NanoMusicEncoder.from_folder(packaged_folder("nano"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,23 @@ def tempo_targets(bpm: torch.Tensor) -> torch.Tensor:
     grid = torch.log(torch.from_numpy(TEMPOS).float())
     distance = (torch.log(bpm)[:, None] - grid) / (grid[1] - grid[0])
     return torch.softmax(-0.5 * (distance / TEMPO_SPREAD) ** 2, dim=1)
+
+
+def held_out_figures(
+    held_out: Mapping[str, tuple[Tensors, Tensors]],
+    hear: Callable[[Tensors], Tensors],
+    losses_of: Callable[[Tensors, Tensors], Tensors],
+) -> dict[str, float]:
+    """Loss and ``accuracies`` on every split of ``load_held_out``, and the mean loss. ``hear`` makes logits of
+    features, ``losses_of`` losses of logits and targets.
+    """
+    figures: dict[str, float] = {}
+    for split, (features, targets) in held_out.items():
+        logits = hear(features)
+        figures[f"{split}/loss"] = float(torch.stack(list(losses_of(logits, targets).values())).sum())
+        figures |= {f"{split}/{name}": value for name, value in accuracies(logits, targets).items()}
+    figures["loss"] = float(np.mean([figures[f"{split}/loss"] for split in held_out]))
+    return figures
 
 
 def accuracies(logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -18,7 +17,8 @@ from m2ugen.train.stages.hearing import (
     BATCH_SIZE,
     IGNORED,
     FeatureBatches,
-    accuracies,
+    Tensors,
+    held_out_figures,
     load_held_out,
     load_tensors,
     noisy,
@@ -62,7 +62,7 @@ class MusicEncoderTask(Task):
         patches = _varied(_some(features.pop(PATCHES), generator), generator)
         features["tags"] = features["tags"] * (torch.rand(features["tags"].shape, generator=generator) > 0.1)
         features["timbre"] = self._timbre(patches)
-        losses = self._losses(features, batch["targets"])
+        losses = self._losses(self.model(**features), batch["targets"])
         return torch.stack(list(losses.values())).sum(), {name: float(value.detach()) for name, value in losses.items()}
 
     def _timbre(self, patches: torch.Tensor) -> torch.Tensor:
@@ -70,8 +70,8 @@ class MusicEncoderTask(Task):
             timbre: torch.Tensor = self.model.listen(patches)
         return timbre.float()
 
-    def _losses(self, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        logits = self.model(**features)
+    @staticmethod
+    def _losses(logits: Tensors, targets: Tensors) -> Tensors:
         losses = {}
         for name in ("genre", "energy", "drums", "lead"):
             if (targets[name] != IGNORED).any():
@@ -85,17 +85,15 @@ class MusicEncoderTask(Task):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for split, (stored, targets) in self.valid.items():
-            features = dict(stored)
-            parts = features.pop(PATCHES).split(BATCH_SIZE)
-            features["timbre"] = torch.cat([self._timbre(patches_of(part)) for part in parts])
-            losses = self._losses(features, targets)
-            figures[f"{split}/loss"] = float(torch.stack(list(losses.values())).sum())
-            logits = self.model(**features)
-            figures |= {f"{split}/{name}": value for name, value in accuracies(logits, targets).items()}
-        figures["loss"] = float(np.mean([figures[f"{split}/loss"] for split in self.valid]))
-        return figures
+        return held_out_figures(self.valid, self._hear, self._losses)
+
+    def _hear(self, stored: Tensors) -> Tensors:
+        """Logits of clips with all their patches."""
+        features = dict(stored)
+        parts = features.pop(PATCHES).split(BATCH_SIZE)
+        features["timbre"] = torch.cat([self._timbre(patches_of(part)) for part in parts])
+        logits: Tensors = self.model(**features)
+        return logits
 
     def export(self, folder: Path) -> None:
         # for the taggers, which stay as they are

@@ -46,9 +46,9 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def peak_memory() -> int:
-    """Largest resident size of this process so far, in MB."""
+    """Largest resident size of this process so far, in MB (10⁶ bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes there, kilobytes elsewhere
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6)  # bytes there, 1024 bytes each elsewhere
 
 
 def first_and_warm(action: Callable[[int], Any], repeats: int) -> tuple[dict[str, float], Any]:

@@ -123,7 +123,8 @@ class M2UGenProcessor:
         prompt_format: str = "chatml",
         describers: Mapping[str, Describe] | None = None,
     ) -> None:
-        missing = [token for token in AUDIO_TOKENS if token not in tokenizer.get_vocab()]
+        vocabulary = tokenizer.get_vocab()  # made anew by every call
+        missing = [token for token in AUDIO_TOKENS if token not in vocabulary]
         if missing:
             tokenizer.add_special_tokens({"additional_special_tokens": missing})
         if tokenizer.pad_token is None:

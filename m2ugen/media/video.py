@@ -309,7 +309,9 @@ def _fit(samples: np.ndarray, length: int, rate: int) -> np.ndarray:
         return np.pad(samples, ((0, 0), (0, length - samples.shape[-1])))
     from m2ugen.score.mixing import fade_end
 
-    return fade_end(samples[:, :length], rate, cut=True)
+    kept = samples[:, :length].copy()
+    fade_end(kept, rate, cut=True)
+    return kept
 
 
 def _over_own_sound(file: BinaryIO, samples: np.ndarray, rate: int, max_seconds: float) -> np.ndarray:

@@ -7,9 +7,9 @@ of decoding; a compiled loop reads each weight once for all rows, and 8-bit weig
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-import numba
 import numpy as np
 
 MAX_ROWS = 8  # measured up to here: 1.0 to 2.1 times as fast as general matrix products at 8 rows, one thread
@@ -20,8 +20,24 @@ _MATH = {"reassoc", "contract", "nsz"}
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled at its first call, without holding Python's lock, and kept on disk for later processes
-    where there is a place for it: beside the module, in the user's cache or in NUMBA_CACHE_DIR.
+    where there is a place for it: beside the module, in the user's cache or in NUMBA_CACHE_DIR. The compiler, some
+    100 MB, is not loaded before that call.
     """
+    machine: Callable[..., Any] | None = None
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        nonlocal machine
+        if machine is None:
+            machine = _dispatcher(function)
+        return machine(*arguments)
+
+    return call
+
+
+def _dispatcher(function: Callable[..., Any]) -> Callable[..., Any]:
+    import numba
+
     try:
         return numba.njit(nogil=True, fastmath=_MATH, cache=True)(function)
     except RuntimeError:  # nowhere to write: compiled anew in every process

@@ -113,6 +113,6 @@ class LiveMix:
         limited = limit_peaks(self.sounding[:, first : end + margin], self.rate, TRUE_PEAK - 0.3)
         ready = limited[:, self.told - first : end - first]
         if end == self.samples:
-            ready = fade_end(ready, self.rate, self.cut)
+            fade_end(ready, self.rate, self.cut)
         self.told = end
         self.on_audio(np.ascontiguousarray(ready))

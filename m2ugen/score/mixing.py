@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,16 +68,19 @@ GENRE_LEVELS = {  # dB added to a role
 
 
 def mix_stems(
-    stems: Mapping[str, np.ndarray], sample_rate: int, genre: str | None = None
+    stems: Iterable[tuple[str, np.ndarray]], sample_rate: int, genre: str | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The finished mix of ``stems`` (float32 [2, samples] by role) and the stems as they enter it.
+    """The finished mix of ``stems`` (role and float32 [2, samples] of each) and the stems as they enter it. Each is
+    placed as it comes, so that of those that are rendered meanwhile no second copy is held.
 
     Roles of CHANNELS get their measured level, place and filter; stems with other names keep their balance. The
     returned stems carry the loudness gain, neither reverberation nor limiter: their plain sum is the dry mix.
     """
-    placed = {name: place(name, stem, sample_rate, genre)[0] for name, stem in stems.items()}
+    placed = {name: place(name, stem, sample_rate, genre)[0] for name, stem in stems}
     mastered, gain = master(in_room(placed, sample_rate, genre), sample_rate)
-    return mastered, {name: stem * np.float32(gain) for name, stem in placed.items()}
+    for stem in placed.values():
+        stem *= np.float32(gain)
+    return mastered, placed
 
 
 def place(
@@ -90,7 +93,7 @@ def place(
     """
     channel = CHANNELS.get(role)
     if channel is None:
-        return np.asarray(stem, dtype=np.float32), np.float32(1.0)
+        return np.array(stem, dtype=np.float32), np.float32(1.0)
     stem = _high_pass(stem, channel.high_pass, sample_rate)
     if gain is None:
         gain = _level_gain(stem, channel.level + GENRE_LEVELS.get((genre or "", role), 0.0), sample_rate)
@@ -103,9 +106,10 @@ def in_room(placed: Mapping[str, np.ndarray], sample_rate: int, genre: str | Non
         raise ValueError("there are no stems to mix")
     dry, send = np.zeros_like(next(iter(placed.values()))), np.float32(0.0)
     for name, stem in placed.items():
-        dry = dry + stem
+        dry += stem
         send = send + np.float32(CHANNELS[name].send if name in CHANNELS else 0.7) * stem.mean(axis=0)
-    return np.asarray(dry + reverberate(np.asarray(send), ROOMS.get(genre or "", DEFAULT_ROOM), sample_rate))
+    dry += reverberate(np.asarray(send), ROOMS.get(genre or "", DEFAULT_ROOM), sample_rate)
+    return dry
 
 
 def master(
@@ -123,7 +127,7 @@ def master(
     ceiling = 10 ** (true_peak / 20)
     if (peak := measure_true_peak(limited)) > ceiling:
         limited = limited * np.float32(ceiling / peak)
-    return limited.astype(np.float32), float(gain)
+    return limited.astype(np.float32, copy=False), float(gain)
 
 
 def measure_loudness(audio: np.ndarray, sample_rate: int) -> float:
@@ -135,7 +139,7 @@ def measure_loudness(audio: np.ndarray, sample_rate: int) -> float:
     missing = int(0.4 * sample_rate) + 1 - audio.shape[-1]  # one measuring block
     if missing > 0:
         audio = np.pad(audio, ((0, 0), (0, missing)), mode="wrap")
-    return float(pyloudnorm.Meter(sample_rate).integrated_loudness(audio.T.astype(np.float64)))
+    return float(pyloudnorm.Meter(sample_rate).integrated_loudness(audio.T.astype(np.float32, copy=False)))
 
 
 def measure_true_peak(audio: np.ndarray) -> float:
@@ -175,7 +179,7 @@ def reverberate(send: np.ndarray, room: Room, sample_rate: int) -> np.ndarray:
     from scipy.signal import oaconvolve
 
     response = impulse_response(room.seconds, sample_rate) * np.float32(10 ** (room.level / 20))
-    return np.stack([oaconvolve(send, channel)[: len(send)] for channel in response]).astype(np.float32)
+    return np.stack([oaconvolve(send, channel)[: len(send)] for channel in response]).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=8)
@@ -202,15 +206,14 @@ def impulse_response(seconds: float, sample_rate: int) -> np.ndarray:
     return response.astype(np.float32)
 
 
-def fade_end(audio: np.ndarray, sample_rate: int, cut: bool = False) -> np.ndarray:
-    """``audio`` [channels, samples] with a faded end: a quarter of a second, or two seconds where music is ``cut``."""
+def fade_end(audio: np.ndarray, sample_rate: int, cut: bool = False) -> None:
+    """Fade the end of ``audio`` [channels, samples], in place: a quarter of a second, or two seconds where music is
+    ``cut``.
+    """
     samples = audio.shape[-1]
     length = min(int((2.0 if cut else 0.25) * sample_rate), samples // 4)
-    if length < 1:
-        return audio
-    faded = audio.copy()
-    faded[:, -length:] *= (0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, length))).astype(np.float32)
-    return faded
+    if length > 0:
+        audio[:, -length:] *= (0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, length))).astype(np.float32)
 
 
 def _high_pass(stem: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:

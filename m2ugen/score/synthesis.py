@@ -6,6 +6,7 @@ The synthesizer plays every note at full velocity, so a part is rendered in laye
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +65,18 @@ def render(
         raise InputError(f"cannot render {length:g} seconds; between 0 and {MAX_SECONDS:g} are possible")
     samples = max(round(length * sample_rate), 1)
     synthesizer = load_synthesizer(soundfont_path(soundfont), sample_rate)
-    stems = {}
-    for index, part in enumerate(plan.parts):
-        rng = np.random.default_rng([seed, index])
-        own = humanise(notes[notes[:, PART] == index], plan, part.role, rng)
-        own = own[own[:, 0] < length]
-        stems[part.role] = render_track(own, *voice(plan, part), synthesizer, samples, sample_rate)
-    mix, stems = mix_stems(stems, sample_rate, plan.genre)
-    cut = is_cut(duration, natural)
-    return fade_end(mix, sample_rate, cut), {role: fade_end(stem, sample_rate, cut) for role, stem in stems.items()}
+
+    def played() -> Iterator[tuple[str, np.ndarray]]:
+        for index, part in enumerate(plan.parts):
+            rng = np.random.default_rng([seed, index])
+            own = humanise(notes[notes[:, PART] == index], plan, part.role, rng)
+            own = own[own[:, 0] < length]
+            yield part.role, render_track(own, *voice(plan, part), synthesizer, samples, sample_rate)
+
+    mix, stems = mix_stems(played(), sample_rate, plan.genre)
+    for sound in (mix, *stems.values()):
+        fade_end(sound, sample_rate, is_cut(duration, natural))
+    return mix, stems
 
 
 def is_cut(duration: float | None, natural: float) -> bool:
@@ -127,19 +131,21 @@ def render_track(
     layers = np.asarray(notes[:, 3], dtype=int) // LAYER_WIDTH
     lower = 0
     for upper, cutoff in (*DARKER, (128, None)):
-        group = np.zeros_like(sound) if cutoff else sound
         chosen = layers[(notes[:, 3] >= lower) & (notes[:, 3] < upper)]
+        lower = upper
+        if not len(chosen):
+            continue
+        group = np.zeros_like(sound) if cutoff else sound
         for layer in np.unique(chosen).tolist():
             velocity = layer * LAYER_WIDTH + (LAYER_WIDTH - 1) / 2
             gain = (velocity / REFERENCE_VELOCITY) ** LOUDNESS_EXPONENT
             played = _play(notes[layers == layer], program, is_drum, synthesizer)[:, :samples]
             group[:, : played.shape[1]] += np.float32(gain) * played
-        if cutoff and len(chosen) and cutoff < sample_rate / 2.2:
+        if cutoff and cutoff < sample_rate / 2.2:
             b, a = butter(1, cutoff, fs=sample_rate)
             group = lfilter(b.astype(np.float32), a.astype(np.float32), group)
-        if cutoff and len(chosen):
+        if cutoff:
             sound += group
-        lower = upper
     return sound
 
 
@@ -182,12 +188,15 @@ def render_score(
         raise InputError(f"this MIDI file lasts {length:.0f} seconds; at most {MAX_SECONDS:g} can be rendered")
     samples = round(length * sample_rate)
     synthesizer = load_synthesizer(soundfont_path(soundfont), sample_rate)
-    stems = {}
-    for index, track in enumerate(tracks):
-        columns = track.notes.numpy()
-        notes = np.stack(
-            [columns["time"], columns["time"] + columns["duration"], columns["pitch"], columns["velocity"]], axis=1
-        ).astype(np.float64)
-        stems[str(index)] = render_track(notes, track.program, track.is_drum, synthesizer, samples, sample_rate)
-    mix, _ = mix_stems(stems, sample_rate)
-    return fade_end(mix, sample_rate)
+
+    def played() -> Iterator[tuple[str, np.ndarray]]:
+        for index, track in enumerate(tracks):
+            columns = track.notes.numpy()
+            notes = np.stack(
+                [columns["time"], columns["time"] + columns["duration"], columns["pitch"], columns["velocity"]], axis=1
+            ).astype(np.float64)
+            yield str(index), render_track(notes, track.program, track.is_drum, synthesizer, samples, sample_rate)
+
+    mix, _ = mix_stems(played(), sample_rate)
+    fade_end(mix, sample_rate)
+    return mix

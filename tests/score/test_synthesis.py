@@ -150,14 +150,14 @@ def test_mixing_places_roles_and_balances_them() -> None:
     rng = np.random.default_rng(0)
     scales = {"chords": 0.9, "melody": 0.01}
     noise = {name: rng.normal(0, scale, (2, RATE)).astype(np.float32) for name, scale in scales.items()}
-    _, stems = mix_stems(noise, RATE, "pop")
+    _, stems = mix_stems(noise.items(), RATE, "pop")
     assert rms(stems["melody"]) > rms(stems["chords"])
     assert rms(stems["chords"][0]) > rms(stems["chords"][1])
     with pytest.raises(ValueError, match="no stems"):
-        mix_stems({}, RATE)
+        mix_stems([], RATE)
 
 
 def test_fading_keeps_the_beginning() -> None:
-    audio = np.ones((2, RATE), dtype=np.float32)
-    faded = fade_end(audio, RATE)
-    assert (faded[:, : RATE // 2] == 1).all() and faded[0, -1] == pytest.approx(0.0, abs=1e-6) and (audio == 1).all()
+    faded = np.ones((2, RATE), dtype=np.float32)
+    fade_end(faded, RATE)
+    assert (faded[:, : RATE // 2] == 1).all() and faded[0, -1] == pytest.approx(0.0, abs=1e-6)

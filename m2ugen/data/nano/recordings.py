@@ -113,7 +113,7 @@ def play(plan: Plan, notes: np.ndarray, soundfont: Path | None, rng: np.random.G
         loudness = np.sqrt((stem**2).mean()) + 1e-6
         gain = 10 ** ((CHANNELS[role].level + rng.normal(0, 3)) / 20) / loudness
         levelled[f"{role}, levelled"] = stem * np.float32(min(gain, 50.0))
-    mix, _ = mix_stems(levelled, RENDER_RATE, str(rng.choice(list(ROOMS))))
+    mix, _ = mix_stems(levelled.items(), RENDER_RATE, str(rng.choice(list(ROOMS))))
     return mix.mean(axis=0)
 
 

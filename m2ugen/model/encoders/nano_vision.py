@@ -9,6 +9,7 @@ normalises their mixture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -80,10 +81,18 @@ class NanoImageEncoder(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """The encoder with the weights of a safetensors file. Raises MissingWeights when there is none."""
-        self = cls()
-        self.load_state_dict(_read(path))
-        return self
+        """The encoder with the weights of a safetensors file, which encoders of the same file share in memory. Raises
+        MissingWeights when there is none.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise MissingWeights(
+                f"no image encoder at {file}: reinstall m2ugen, or run scripts/convert_image_encoder.py"
+            )
+        with torch.device("meta"):
+            self = cls()
+        self.load_state_dict(_read(file.resolve(), file.stat().st_mtime_ns), assign=True)
+        return self.requires_grad_(False)
 
     def prepare(self, media: Image) -> dict[str, torch.Tensor]:
         """``pixels`` [3, 224, 224] and ``looks`` [len(LOOKS)] of an RGB picture of any size."""
@@ -144,11 +153,10 @@ class NanoVideoEncoder(NanoImageEncoder):
         return _said(scene, seen, _unpaired(looks), energy, _unpaired(moved))
 
 
-def _read(path: str | Path) -> dict[str, torch.Tensor]:
+@lru_cache(maxsize=1)
+def _read(path: Path, _modified: int) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    if not Path(path).is_file():
-        raise MissingWeights(f"no image encoder at {path}: reinstall m2ugen, or run scripts/convert_image_encoder.py")
     return {name: tensor.float() for name, tensor in load_file(path).items()}
 
 

@@ -19,6 +19,7 @@ from m2ugen.checks import MAX_DURATION, MAX_SEED, checked_duration, checked_seed
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music, OnAudio, Player, Progress
 from m2ugen.model.doubts import Doubtful, doubts
+from m2ugen.model.encoders.base import Listening
 from m2ugen.model.generation import Sampling, StopText, TextStream, generate
 from m2ugen.model.modeling import M2UGenModel
 from m2ugen.model.prompting import FORMATS, Turn, encode_prompt, findings
@@ -26,7 +27,7 @@ from m2ugen.model.requests import wants_words
 from m2ugen.model.soundtrack import follow_clip
 from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
-from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, attributes_from_conditioning
+from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, Attributes, attributes_from_conditioning
 from m2ugen.score.soundfont import soundfont_path
 from m2ugen.streaming import MusicStream
 
@@ -47,7 +48,8 @@ class Understanding:
 
     ``conditioning`` is [1, N, D], or None when the answer is words alone; ``turn`` is the user's, with what was found
     in the attachments. ``tokens`` counts those of the prompt and those that were written; ``doubts`` tell where the
-    answer may be wrong because the music was hard to hear.
+    answer may be wrong because the music was hard to hear; ``heard`` is what attached music is like, where the encoder
+    can say so.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Understanding:
     turn: Turn
     tokens: tuple[int, int] = (0, 0)
     doubts: tuple[str, ...] = ()
+    heard: Attributes | None = None
 
 
 class M2UGen:
@@ -310,6 +313,7 @@ class M2UGen:
                 last,
                 (len(prompt), len(tokens)),
                 self._doubts(last.user, hidden),
+                self._heard(hidden),
             )
             for tokens, has_audio, prompt, last, hidden in zip(
                 written.tokens, written.has_audio, prompts, asked, encoded
@@ -322,6 +326,13 @@ class M2UGen:
         if "music" not in features or not isinstance(ear, Doubtful):
             return ()
         return doubts(question, ear.confidence(features["music"][0].float().cpu().numpy()))
+
+    def _heard(self, features: Mapping[str, torch.Tensor]) -> Attributes | None:
+        """What the attached music is like."""
+        ear = self.parts().get("music encoder")
+        if "music" not in features or not isinstance(ear, Listening):
+            return None
+        return ear.likeliest(features["music"][0].float().cpu().numpy())
 
     def carry_out(
         self,
@@ -430,7 +441,7 @@ class M2UGen:
         assert command is not None  # a decoder that composes gets resolved commands only
         listened = time.perf_counter()
         midi = None if loaded.music is None else loaded.music.score
-        music = apply_edit(command, source, player, target, seed, progress, midi)
+        music = apply_edit(command, source, player, target, seed, progress, midi, understood.heard)
         return music_reply(command.phrase(), music, seed, start, listened)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from m2ugen.edit import add, effects, extend, infill, restyle, separate, signal
+from m2ugen.edit import add, effects, energy, extend, infill, restyle, separate, signal
 from m2ugen.edit.command import EditCommand, parse_phrase
 from m2ugen.edit.instructions import read_instruction, says_amount
 from m2ugen.edit.source import EditContext, EditSource, Handler
@@ -21,12 +21,13 @@ _HANDLERS: dict[str, Handler] = {  # one line for each family of edits
     **separate.HANDLERS,
     **add.HANDLERS,
     **restyle.HANDLERS,
+    **energy.HANDLERS,
     **infill.HANDLERS,
     **extend.HANDLERS,
 }
 OPERATIONS = tuple(_HANDLERS)
 NEW_NOTES = frozenset(
-    (*add.HANDLERS, *restyle.HANDLERS, *infill.HANDLERS, *extend.HANDLERS)
+    (*add.HANDLERS, *restyle.HANDLERS, *energy.HANDLERS, *infill.HANDLERS, *extend.HANDLERS)
 )  # operations that need a decoder which composes
 NEUTRAL_AMOUNT = {"tempo": 100.0}  # per cent; the others change nothing at 0
 HELP = (
@@ -72,13 +73,14 @@ def apply_edit(
     seed: int = 0,
     progress: Progress | None = None,
     midi: Score | None = None,
+    heard: Attributes | None = None,
 ) -> Music:
     """Carry out ``command`` on ``source`` and keep everything else.
 
     ``source`` with a plan and notes is edited in its score; else its audio is used, and what is known of its notes from
-    the ``midi`` file that it was. ``decoder`` writes new
-    notes where an edit needs them (``play``); ``target`` is what the result should be like (the language model's
-    conditioning), which chooses the band where a recording is played anew. Same arguments, same samples.
+    the ``midi`` file that it was. ``decoder`` writes new notes where an edit needs them (``play``); ``target`` is what
+    the result should be like (the language model's conditioning), which chooses the band where a recording is played
+    anew; ``heard`` is what the source is heard to be like. Same arguments, same samples.
 
     Raises InputError for edits that are impossible on this music.
     """
@@ -86,7 +88,7 @@ def apply_edit(
         raise InputError("the music is empty; give a recording with sound in it")
     if progress is not None:
         progress(0.0)
-    context = EditContext(decoder, target, seed)
+    context = EditContext(decoder, target, seed, heard)
     music = _HANDLERS[command.operation](command, EditSource(source, midi), context)
     if progress is not None:
         progress(1.0)

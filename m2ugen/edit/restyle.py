@@ -1,4 +1,4 @@
-"""Instrument, style, mode, energy and mood: the source's melody and chords, played differently.
+"""Instrument, style and mode: the source's melody and chords, played differently.
 
 Where the score is known, only what was asked changes in it. Of a recording the melody and the chords are transcribed
 and a band plays them anew.
@@ -18,9 +18,9 @@ from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, render
 from m2ugen.edit.targets import edited_attributes
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
-from m2ugen.score.attributes import ENERGIES, Attributes
+from m2ugen.score.attributes import Attributes
 from m2ugen.score.lexicon_words import MOOD_WORDS
-from m2ugen.score.notes import ONSET, PART, PITCH, VELOCITY, sort_notes
+from m2ugen.score.notes import ONSET, PART, PITCH, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan
 from m2ugen.score.wording import join
 
@@ -29,14 +29,13 @@ _DIATONIC = {  # mode → root → quality of the triad on it
     "major": {0: "maj", 2: "min", 4: "min", 5: "maj", 7: "maj", 9: "min", 11: "dim"},
     "minor": {0: "min", 2: "dim", 3: "maj", 5: "min", 7: "min", 8: "maj", 10: "maj"},
 }
-VELOCITY_STEP = 8  # velocity for each step of energy
 
 
 def swap(command: EditCommand, source: EditSource, context: EditContext) -> Music:
     """Another instrument in place of one that plays."""
     old, new = command.targets[:2]
     if source.score is None:
-        return _replayed(command, source, context)
+        return replayed(command, source, context)
     plan, notes = source.score
     indices = [i for i, part in enumerate(plan.parts) if part.instrument == old]
     indices = indices or [i for i, part in enumerate(plan.parts) if family_of(part.instrument) == family_of(old)]
@@ -49,7 +48,7 @@ def swap(command: EditCommand, source: EditSource, context: EditContext) -> Musi
 def give_lead(command: EditCommand, source: EditSource, context: EditContext) -> Music:
     """Another instrument plays the melody."""
     if source.score is None:
-        return _replayed(command, source, context)
+        return replayed(command, source, context)
     plan, notes = source.score
     indices = [i for i, part in enumerate(plan.parts) if part.role == "melody"]
     if not indices:
@@ -76,7 +75,7 @@ def change_mode(command: EditCommand, source: EditSource, context: EditContext) 
     """Major becomes minor or the reverse: each degree of the scale keeps its place."""
     mode = command.targets[0]
     if source.score is None:
-        return _replayed(command, source, context)
+        return replayed(command, source, context)
     plan, notes = source.score
     if plan.mode == mode:
         return source.changed(source.audio, keep_score=True)
@@ -130,53 +129,16 @@ def notes_in_mode(notes: np.ndarray, plan: Plan, mode: str) -> np.ndarray:
 def change_genre(command: EditCommand, source: EditSource, context: EditContext) -> Music:
     """Melody and chords stay; a band of the other style accompanies them."""
     if source.score is None:
-        return _replayed(command, source, context)
+        return replayed(command, source, context)
     plan, notes = source.score
-    target = Attributes(genre=command.targets[0])
-    return _rearranged(source, plan, notes, target, BANDS[command.targets[0]], context)
-
-
-def change_energy(command: EditCommand, source: EditSource, context: EditContext) -> Music:
-    """More or less energy, or a mood: the band plays anew around the kept melody, in the mood's mode."""
-    if source.score is None:
-        return _replayed(command, source, context)
-    plan, notes = source.score
-    after = edited_attributes(plan.attributes(), command)
-    mode = after.mode or plan.mode
-    if mode != plan.mode:
-        notes, plan = notes_in_mode(notes, plan, mode), plan_in_mode(plan, mode)
-    energy = after.energy if after.energy is not None else plan.energy
-    if energy == plan.energy:
-        return rendered(source, plan, notes, context.seed)
-    instruments = [part.instrument for part in plan.parts]
-    return _rearranged(source, plan, notes, Attributes(energy=energy), instruments, context)
-
-
-def _rearranged(
-    source: EditSource,
-    plan: Plan,
-    notes: np.ndarray,
-    target: Attributes,
-    instruments: tuple[str, ...] | list[str],
-    context: EditContext,
-) -> Music:
-    """The plan in another genre or energy: the melody is kept, all other roles are written anew."""
-    parts = assign_parts(instruments, instruments[0]) if target.genre is not None else plan.parts
-    step = 0 if target.energy is None else target.energy - plan.energy
-    sections = tuple(replace(s, energy=int(np.clip(s.energy + step, 0, len(ENERGIES) - 1))) for s in plan.sections)
-    new = plan.replace(
-        genre=target.genre or plan.genre,
-        energy=plan.energy if target.energy is None else target.energy,
-        parts=parts,
-        sections=sections,
-    )
+    band = BANDS[command.targets[0]]
+    new = plan.replace(genre=command.targets[0], parts=assign_parts(band, band[0]))
     given = {}
     tune = by_role(plan, notes).get("melody")
     player = new.part("melody")
     if tune is not None and player is not None:
         tune = tune.copy()
         tune[:, PITCH] = fit_range(tune[:, PITCH], player.instrument)
-        tune[:, VELOCITY] = np.clip(tune[:, VELOCITY] + VELOCITY_STEP * step, 20, 127)
         given["melody"] = tune
     return _played(source, new, given, context)
 
@@ -188,7 +150,7 @@ def _played(source: EditSource, plan: Plan, given: dict[str, np.ndarray], contex
     return rendered(source, plan, sort_notes(notes), context.seed)
 
 
-def _replayed(command: EditCommand, source: EditSource, context: EditContext) -> Music:
+def replayed(command: EditCommand, source: EditSource, context: EditContext) -> Music:
     """A recording's melody and chords, played by a band that suits the expected result."""
     need_decoder(context)  # before the long analysis
     analysis = source.analysis
@@ -235,6 +197,4 @@ HANDLERS: dict[str, Handler] = {
     "lead": give_lead,
     "mode": change_mode,
     "genre": change_genre,
-    "energy": change_energy,
-    "mood": change_energy,
 }

@@ -9,6 +9,8 @@ same time cannot be told apart that way: any chord instrument means the harmony,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from m2ugen.edit.command import EditCommand
@@ -17,6 +19,7 @@ from m2ugen.edit.source import EditContext, EditSource, Handler, rendered
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
+from m2ugen.score.plan import Plan
 from m2ugen.score.wording import join
 
 FFT, HOP = 2048, 512
@@ -116,10 +119,15 @@ def _split_score(command: EditCommand, source: EditSource, context: EditContext,
     kept = [index for index, part in enumerate(plan.parts) if (part.instrument in named) == keep]
     if not kept:
         raise InputError(f"without {join(sorted(named))} nothing would be left")
+    return rendered(source, *with_parts(plan, notes, kept), context.seed)
+
+
+def with_parts(plan: Plan, notes: np.ndarray, kept: Sequence[int]) -> tuple[Plan, np.ndarray]:
+    """The plan and the notes of the parts with the numbers ``kept`` alone."""
     place = {index: new for new, index in enumerate(kept)}
     left = notes[np.isin(notes[:, PART], kept)].copy()
     left[:, PART] = [place[index] for index in left[:, PART].tolist()]
-    return rendered(source, plan.replace(parts=tuple(plan.parts[i] for i in kept)), left, context.seed)
+    return plan.replace(parts=tuple(plan.parts[i] for i in kept)), left
 
 
 HANDLERS: dict[str, Handler] = {"remove": remove, "solo": solo}

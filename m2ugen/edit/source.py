@@ -65,11 +65,12 @@ class EditSource:
 @dataclass(frozen=True)
 class EditContext:
     """What an edit may use: the score decoder (None: edits that need new notes are refused), the attributes that
-    the language model expects of the result, and the seed."""
+    the language model expects of the result, the seed, and the attributes that the source is heard to have."""
 
     decoder: Player | None = None
     target: Attributes | None = None
     seed: int = 0
+    heard: Attributes | None = None
 
 
 Handler: TypeAlias = "Callable[..., Music]"  # (command, source, context) -> Music

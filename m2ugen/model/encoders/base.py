@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from m2ugen.score.attributes import Attributes
 
 
 @runtime_checkable
@@ -31,3 +34,10 @@ class Describing(Protocol):
     """An encoder that can put its hidden states [num_tokens, dim] in words."""
 
     def describe(self, hidden_states: np.ndarray) -> str: ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A music encoder whose hidden states [num_tokens, dim] tell what the music is like."""
+
+    def likeliest(self, hidden_states: np.ndarray) -> Attributes: ...

@@ -13,7 +13,7 @@ from m2ugen.model.decoders.base import Music, Player
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH, VELOCITY, sort_notes
 from m2ugen.score.plan import Part, Plan
 
-LEVELS = {"melody": -5.0, "bass": -6.0, "chords": -9.0, "arpeggio": -9.0, "pad": -11.0, "drums": -5.0}  # dB (LUFS)
+LEVELS = {"melody": -5.0, "bass": -6.0, "chords": -8.0, "arpeggio": -8.0, "pad": -9.0, "drums": -5.0}  # dB (LUFS)
 REVERB_SEND = {"drums": 0.3, "bass": 0.05}  # others 0.8
 
 
@@ -95,7 +95,7 @@ def part_sound(source: EditSource, plan: Plan, notes: np.ndarray, role: str, see
     sound = render_track(played, *voice(plan, plan.parts[index]), synthesizer, samples, rate)
     room = ROOMS.get(plan.genre, DEFAULT_ROOM)
     sound = sound + reverberate(sound.mean(axis=0) * np.float32(REVERB_SEND.get(role, 0.8)), room, rate)
-    return with_channels(as_loud(sound, source, LEVELS[role]), channels)
+    return as_loud(with_channels(sound, channels), source, LEVELS[role])
 
 
 HANDLERS: dict[str, Handler] = {"add": add}

@@ -18,7 +18,7 @@ _ROLES_OF_FAMILY = {  # roles that suit a family, best first; melodic instrument
     "strings": ("pad", "chords", "melody", "arpeggio"),
     "voice": ("pad", "melody", "chords"),
     "brass": ("chords", "pad", "melody"),
-    "woodwind": ("pad", "arpeggio", "chords"),
+    "woodwind": ("arpeggio", "pad", "chords"),
     "synth": ("pad", "arpeggio", "chords", "melody"),
     "drums": ("drums",),
 }

@@ -19,6 +19,7 @@ from m2ugen.model.encoders.nano_music import NanoMusicEncoder, likeliest_of, pro
 from m2ugen.score.attributes import (
     ENERGIES,
     INSTRUMENT_INDEX,
+    INSTRUMENTS,
     NUM_SLOTS,
     SLOT_DIM,
     SLOT_INDEX,
@@ -41,11 +42,18 @@ class Heard:
         """The mean energy class, 0 to 4."""
         return float(self.odds["energy"] @ np.arange(len(ENERGIES)))
 
-    def plays(self, instrument: str) -> float:
-        """Probability that an instrument sounds."""
+    def plays(self, instrument: str) -> bool:
+        """Whether an instrument of this one's family is heard, as an answer about the clip would name it."""
+        families = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in self.attributes.instruments}
+        return INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family in families
+
+    def odds_of(self, instrument: str) -> float:
+        """Probability that any instrument of this one's family sounds."""
         if instrument == "drums":
             return float(self.odds["drums"][1])
-        return float(self.odds["instruments"][INSTRUMENT_INDEX[instrument]])
+        family = INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family
+        members = [index for index, other in enumerate(INSTRUMENTS) if other.family == family]
+        return float(1 - np.prod(1 - self.odds["instruments"][members]))
 
 
 class Listener:

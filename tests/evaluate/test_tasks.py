@@ -167,12 +167,25 @@ def test_success_of_each_operation(benchmark: Benchmark) -> None:
     for case, after in cases:
         assert success_of(case, base, after) == 1.0, case.kind
         assert success_of(case, base, base) == 0.0, case.kind
-    louder = replace(heard, odds={**heard.odds, "drums": np.array([0.1, 0.9]), "energy": np.eye(5)[4]})
-    quieter = replace(heard, odds={**heard.odds, "drums": np.array([0.9, 0.1]), "energy": np.eye(5)[0]})
-    with_drums, without = (Version(audio, each, base.harmony) for each in (louder, quieter))
+    bands = (Attributes(instruments=("piano", "drums")), Attributes(instruments=("piano",)))
+    odds = (
+        {
+            "energy": np.eye(5)[level],
+            "drums": np.array([1 - drums, drums]),
+            "instruments": heard.odds["instruments"] * share,
+        }
+        for level, drums, share in ((4, 0.9, 1.0), (0, 0.1, 0.5))
+    )
+    with_drums, without = (
+        Version(audio, replace(heard, attributes=band, odds={**heard.odds, **told}), base.harmony)
+        for band, told in zip(bands, odds)
+    )
     assert success_of(item("add", None, "drums"), without, with_drums) == 1.0
     assert success_of(item("remove", None, "drums"), with_drums, without) == 1.0
     assert success_of(item("remove", None, "drums"), without, with_drums) == 0.0
+    assert success_of(item("add", None, "drums"), with_drums, with_drums) == 0.0
+    assert success_of(item("add", None, "organ"), without, with_drums) == 0.0
+    assert success_of(item("add", None, "electric piano"), without, with_drums) == 1.0  # a piano, to most ears
     assert success_of(item("energy", 1.0), without, with_drums) == 1.0
     assert success_of(item("energy", -1.0), without, with_drums) == 0.0
     assert np.isnan(success_of(item("effect", None, "reverb"), base, base))

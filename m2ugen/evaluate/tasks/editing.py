@@ -23,7 +23,6 @@ LSD_RATE = 16_000
 VOLUME_TOLERANCE = 1.5  # decibels
 LENGTH_TOLERANCE = 0.02
 FADED = 12.0  # decibels that the end of a fade must lie below the middle
-SOUNDS = 0.5  # probability from which an instrument counts as heard
 HARMONY_CHANGES = frozenset({"mode", "genre", "mood"})  # operations after which the harmony may be another
 
 
@@ -41,11 +40,14 @@ class Version:
 
 
 def _added(item: Item, before: Version, after: Version) -> bool:
-    return all(after.heard.plays(name) >= SOUNDS for name in item.facts["targets"])
+    return all(
+        after.heard.plays(name) and after.heard.odds_of(name) > before.heard.odds_of(name)
+        for name in item.facts["targets"]
+    )
 
 
 def _removed(item: Item, before: Version, after: Version) -> bool:
-    return all(after.heard.plays(name) < SOUNDS for name in item.facts["targets"])
+    return not any(after.heard.plays(name) for name in item.facts["targets"])
 
 
 def _tempo(item: Item, before: Version, after: Version) -> bool:

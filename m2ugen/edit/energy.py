@@ -82,7 +82,7 @@ def _of_recording(command: EditCommand, source: EditSource, context: EditContext
     if command.operation == "energy":
         return _nudged(source, _at_most(command.amount or 0.0), context)
     mood = MOOD_WORDS[command.targets[0]]
-    if mood.energy is None or mood.mode not in (None, source.analysis.mode):
+    if mood.energy is None or (mood.mode is not None and mood.mode != source.analysis.mode):
         return replayed(command, source, context)
     present = MIDDLE if context.heard is None or context.heard.energy is None else context.heard.energy
     side = np.sign(mood.energy - MIDDLE) or np.sign(mood.energy - present)  # calmer is calmer, however calm it is

@@ -40,7 +40,8 @@ def separate(source: EditSource, with_melody: bool = True) -> dict[str, np.ndarr
 
     audio, rate = source.audio, source.sample_rate
     window = {"window": "hann", "nperseg": FFT, "noverlap": FFT - HOP}
-    frequencies, _, spectra = stft(audio, rate, **window)  # [channels, bins, frames]
+    whole = np.pad(audio, ((0, 0), (0, max(FFT - audio.shape[-1], 0))))  # at least one window
+    frequencies, _, spectra = stft(whole, rate, **window)  # [channels, bins, frames]
     magnitude = np.abs(spectra).mean(axis=0).astype(np.float32)
     harmonic = median_filter(magnitude, size=(1, KERNEL))
     percussive = MARGIN * median_filter(magnitude, size=(KERNEL, 1))

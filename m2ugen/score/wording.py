@@ -39,12 +39,13 @@ def facts(attributes: Attributes) -> str:
     """What is known, each under its name and in the words that answers use: what a question asks for is easily found.
 
     >>> facts(Attributes(tempo=140, metre="4/4", mode="minor", tonic=4, drums=False, lead="flute"))
-    'tempo: fast, 140 bpm; metre: 4/4; mode: minor; key: E minor; drums: no; melody: flute'
+    'tempo: fast, 140 bpm; beats in a bar: 4; metre: 4/4; mode: minor; key: E minor; drums: no; melody: flute'
     """
     said: dict[str, str] = {}
     if attributes.tempo is not None:
         said["tempo"] = f"{tempo_class(attributes.tempo)}, {attributes.tempo:.0f} bpm"
     if attributes.metre is not None:
+        said["beats in a bar"] = attributes.metre.partition("/")[0]
         said["metre"] = attributes.metre
     if attributes.mode is not None:
         said["mode"] = attributes.mode

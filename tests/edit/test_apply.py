@@ -183,6 +183,13 @@ def test_recordings_can_be_played_anew(recording: Music) -> None:
     assert violin.plan is not None and violin.plan.parts[0] == Part("melody", "violin") and len(violin.plan.parts) > 2
 
 
+@pytest.mark.parametrize("samples", [1, 1500])
+@pytest.mark.parametrize("command", [EditCommand("remove", ("drums",)), EditCommand("energy", (), -1.0)])
+def test_a_blink_of_sound_is_no_trouble(samples: int, command: EditCommand) -> None:
+    blink = Music(np.full((2, samples), 0.1, dtype=np.float32), RATE)
+    assert np.isfinite(apply_edit(command, blink).audio).all()
+
+
 def test_lengths(composed: Music) -> None:
     for music in (composed, heard(composed)):
         for seconds in (3.0, 20.0):

@@ -153,8 +153,8 @@ def test_what_is_heard_in_words(encoder: NanoMusicEncoder) -> None:
     tempo, rest = words.split(" bpm; ", 1)
     assert tempo.startswith("tempo: fast, ") and same_tempo(float(tempo.rpartition(" ")[2]), 140)
     assert rest == (
-        "metre: 3/4; mode: minor; key: E minor; genre: jazz; energy: energetic; mood: tense and intense; drums: no; "
-        "melody: violin; instruments: piano, violin"
+        "beats in a bar: 3; metre: 3/4; mode: minor; key: E minor; genre: jazz; energy: energetic; "
+        "mood: tense and intense; drums: no; melody: violin; instruments: piano, violin"
     )
 
 

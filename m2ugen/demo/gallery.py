@@ -35,7 +35,14 @@ PROMPTS = (
     "cheerful music for a cooking video",
     "a dark cello solo with soft strings",
 )
-EDITS = ("add drums", "make it slower", "make it minor", "turn it into jazz", "replace the piano with a harp")
+EDITS = (
+    "add drums",
+    "make it slower",
+    "make it minor",
+    "turn it into jazz",
+    "replace the piano with a harp",
+    "make it more energetic",
+)
 EDITED = "a happy pop song with piano and acoustic bass, without drums"
 QUESTIONS = (
     "Describe this music.",

@@ -35,5 +35,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        from m2ugen.startup import nothing_collected
+
+        with nothing_collected():
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'm2ugen' has no attribute {name!r}")

@@ -29,6 +29,7 @@ from m2ugen.processor import LoadedMedia, M2UGenProcessor, joined
 from m2ugen.reply import Reply
 from m2ugen.score.attributes import NUM_SLOTS, SLOT_DIM, Attributes, attributes_from_conditioning
 from m2ugen.score.soundfont import soundfont_path
+from m2ugen.startup import nothing_collected
 from m2ugen.streaming import MusicStream
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class M2UGen:
         self.processor = processor
 
     @classmethod
+    @nothing_collected()
     def from_pretrained(cls, name: str | Path = "nano", soundfont: str | Path | None = None, **options: Any) -> M2UGen:
         """Load a preset, a folder written by ``save_pretrained``, or a hub id.
 

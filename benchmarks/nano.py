@@ -5,8 +5,8 @@
 Prints seconds to load (cold in this process), to answer a question about ten seconds of music, and to generate music of
 several durations: the first call, and the median of the following ones ("warm"). The real-time factor is seconds of
 music per second of work; memory is the peak of the whole process, before any rival is loaded. ``cold_first_sound``
-is the time from the start of a process to the first sound of a piece of a minute; ``first_token`` that from a question
-about music that was heard before to the first word of the answer. The rivals are the score decoder's own network in
+is the median time from the start of a process to the first sound of a piece of a minute; ``first_token`` that from a
+question about music that was heard before to the first word of the answer. The rivals are the score decoder's own network in
 eager torch (``score_decoder.py``) and, where llama-cpp-python is installed, llama.cpp with the same language model
 (``beside_llama_cpp.py``); each ratio is this package's speed by the rival's.
 """
@@ -58,9 +58,13 @@ def first_and_warm(action: Callable[[int], Any], repeats: int) -> tuple[dict[str
     return {"first": round(first, 3), "warm": round(statistics.median(warm), 3)}, result
 
 
-def cold_first_sound() -> float:
-    """Seconds from the start of a new process to the first sound of a piece."""
-    return timed(lambda: subprocess.run([sys.executable, "-c", FIRST_SOUND], check=True, capture_output=True))[0]
+def cold_first_sound(repeats: int) -> float:
+    """Median seconds from the start of a new process to the first sound of a piece."""
+
+    def start() -> None:
+        subprocess.run([sys.executable, "-c", FIRST_SOUND], check=True, capture_output=True)
+
+    return statistics.median(timed(start)[0] for _ in range(repeats))
 
 
 def first_token(model: Any, music: Any, repeats: int) -> float:
@@ -87,7 +91,7 @@ def beside_rivals(model: Any, threads: int, repeats: int) -> dict[str, Any]:
 
 def measure(model_name: str, durations: list[float], repeats: int, rivals: bool) -> dict[str, Any]:
     """All figures as one JSON value."""
-    cold = cold_first_sound()
+    cold = cold_first_sound(repeats)
 
     def load() -> Any:
         from m2ugen import M2UGen

@@ -4,11 +4,11 @@
 
 Prints seconds to load (cold in this process), to answer a question about ten seconds of music, and to generate music of
 several durations: the first call, and the median of the following ones ("warm"). The real-time factor is seconds of
-music per second of work; memory is the peak of the whole process, before any rival is loaded. ``cold_first_sound``
-is the median time from the start of a process to the first sound of a piece of a minute; ``first_token`` that from a
-question about music that was heard before to the first word of the answer. The rivals are the score decoder's own network in
-eager torch (``score_decoder.py``) and, where llama-cpp-python is installed, llama.cpp with the same language model
-(``beside_llama_cpp.py``); each ratio is this package's speed by the rival's.
+music per second of work; memory is the peak of the whole process, before any rival is loaded. ``cold_first_sound`` is
+the median time from the start of a process to the first sound of a piece of a minute; ``first_token`` that from a
+question about music that was heard before to the first word of the answer. The rivals are the score decoder's own
+network in eager torch (``score_decoder.py``) and, where llama-cpp-python is installed, llama.cpp with the same language
+model (``beside_llama_cpp.py``); each ratio is this package's speed by the rival's.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ import typer
 
 from m2ugen.errors import InputError
 from m2ugen.media.files import check_output
-from m2ugen.startup import nothing_collected
 
 if TYPE_CHECKING:
     from m2ugen.pipeline import M2UGen
@@ -115,8 +114,8 @@ class LoadedModel:
 def load_model(name: str, soundfont: Path | None = None, **options: Any) -> LoadedModel:
     """Load a preset, folder or hub id; ``options`` as for M2UGen.from_pretrained. Raises InputError, MissingWeights."""
     start = time.perf_counter()
-    with progress_bar(f"loading {name}"), nothing_collected():
-        from m2ugen.pipeline import M2UGen
+    with progress_bar(f"loading {name}"):
+        from m2ugen import M2UGen
 
         model = M2UGen.from_pretrained(name, soundfont=soundfont, **options)
     return LoadedModel(model, name, time.perf_counter() - start)

@@ -118,12 +118,11 @@ def _class(energy: float) -> int:
 
 def _tilted(audio: np.ndarray, sample_rate: int, decibels: float) -> np.ndarray:
     """``audio`` with so many decibels more above CORNER, by a gentle slope."""
-    from scipy.signal import butter, sosfilt
+    from m2ugen.score.mixing import high_pass
 
     if sample_rate / 2.2 <= CORNER:
         return audio
-    lower = sosfilt(butter(1, CORNER, fs=sample_rate, output="sos"), audio)
-    return np.asarray(lower + (audio - lower) * 10 ** (decibels / 20), dtype=np.float32)
+    return audio + np.float32(10 ** (decibels / 20) - 1) * high_pass(audio, CORNER, sample_rate)
 
 
 HANDLERS: dict[str, Handler] = {"energy": change_energy, "mood": change_energy}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS
+from m2ugen.score.attributes import family_of
 from m2ugen.score.plan import ROLES, Part
 
 _WINDS = ("harmonica", "trumpet", "trombone", "horn", "saxophone", "oboe", "clarinet", "flute")
@@ -34,11 +34,6 @@ BANDS: dict[str, tuple[str, ...]] = {  # melody first
     "classical": ("violin", "strings", "cello"),
     "electronic": ("synth lead", "synth pad", "synth bass", "drums"),
 }
-
-
-def family_of(instrument: str) -> str:
-    """The family of an instrument name."""
-    return INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family
 
 
 def suitable_roles(instrument: str) -> tuple[str, ...]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from m2ugen.edit.add import need_decoder
 from m2ugen.edit.command import EditCommand
-from m2ugen.edit.parts import BANDS, assign_parts, family_of
+from m2ugen.edit.parts import BANDS, assign_parts
 from m2ugen.edit.signal import fit_range
 from m2ugen.edit.source import EditContext, EditSource, Handler, by_role, rendered
 from m2ugen.edit.targets import edited_attributes
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
-from m2ugen.score.attributes import Attributes
+from m2ugen.score.attributes import Attributes, family_of
 from m2ugen.score.lexicon_words import MOOD_WORDS
 from m2ugen.score.notes import ONSET, PART, PITCH, sort_notes
 from m2ugen.score.plan import Chord, Part, Plan

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from m2ugen.edit.command import EditCommand
-from m2ugen.edit.parts import MELODIC, family_of
+from m2ugen.edit.parts import MELODIC
 from m2ugen.edit.source import EditContext, EditSource, Handler, rendered
 from m2ugen.errors import InputError
 from m2ugen.model.decoders.base import Music
+from m2ugen.score.attributes import family_of
 from m2ugen.score.notes import DURATION, ONSET, PART, PITCH
 from m2ugen.score.plan import Plan
 from m2ugen.score.wording import join

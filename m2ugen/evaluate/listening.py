@@ -15,15 +15,14 @@ import torch
 
 from m2ugen.media.audio import Audio, load_audio
 from m2ugen.model.encoders.ear import HEADS
-from m2ugen.model.encoders.nano_music import NanoMusicEncoder, likeliest_of, probabilities
+from m2ugen.model.encoders.nano_music import NanoMusicEncoder, family_odds, likeliest_of, probabilities
 from m2ugen.score.attributes import (
     ENERGIES,
-    INSTRUMENT_INDEX,
-    INSTRUMENTS,
     NUM_SLOTS,
     SLOT_DIM,
     SLOT_INDEX,
     Attributes,
+    family_of,
 )
 from m2ugen.weights import packaged_folder
 
@@ -44,16 +43,13 @@ class Heard:
 
     def plays(self, instrument: str) -> bool:
         """Whether an instrument of this one's family is heard, as an answer about the clip would name it."""
-        families = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in self.attributes.instruments}
-        return INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family in families
+        return family_of(instrument) in {family_of(name) for name in self.attributes.instruments}
 
     def odds_of(self, instrument: str) -> float:
         """Probability that any instrument of this one's family sounds."""
         if instrument == "drums":
             return float(self.odds["drums"][1])
-        family = INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family
-        members = [index for index, other in enumerate(INSTRUMENTS) if other.family == family]
-        return float(1 - np.prod(1 - self.odds["instruments"][members]))
+        return float(family_odds(self.odds["instruments"], family_of(instrument)))
 
 
 class Listener:

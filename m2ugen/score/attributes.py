@@ -85,6 +85,12 @@ FAMILIES = tuple(dict.fromkeys(i.family for i in INSTRUMENTS))
 DRUMS = INSTRUMENT_INDEX["drums"]
 _BY_PROGRAM = {program: i for i, instrument in enumerate(INSTRUMENTS) for program in instrument.programs}
 
+
+def family_of(instrument: str) -> str:
+    """The family of an instrument name."""
+    return INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family
+
+
 SLOTS: dict[str, int] = {  # attribute → number of values
     "tempo": NUM_TEMPO_BINS,
     "metre": len(METRES),

@@ -94,7 +94,7 @@ def place(
     channel = CHANNELS.get(role)
     if channel is None:
         return np.array(stem, dtype=np.float32), np.float32(1.0)
-    stem = _high_pass(stem, channel.high_pass, sample_rate)
+    stem = high_pass(stem, channel.high_pass, sample_rate)
     if gain is None:
         gain = _level_gain(stem, channel.level + GENRE_LEVELS.get((genre or "", role), 0.0), sample_rate)
     return np.asarray(stem * (_pan_gains(channel.pan) * gain)[:, None], dtype=np.float32), gain
@@ -216,7 +216,8 @@ def fade_end(audio: np.ndarray, sample_rate: int, cut: bool = False) -> None:
         audio[:, -length:] *= (0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, length))).astype(np.float32)
 
 
-def _high_pass(stem: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
+def high_pass(stem: np.ndarray, cutoff: float, sample_rate: int) -> np.ndarray:
+    """float32 [channels, samples] with less and less below ``cutoff`` Hz, 6 dB per octave."""
     from scipy.signal import butter, lfilter
 
     b, a = butter(1, cutoff, "highpass", fs=sample_rate)

@@ -8,7 +8,7 @@ import numpy as np
 
 from m2ugen.edit.command import EditCommand
 from m2ugen.edit.targets import edited_attributes
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes
+from m2ugen.score.attributes import Attributes, family_of
 
 ADDABLE = ("piano", "strings", "flute", "acoustic guitar", "organ")
 Maker = Callable[[np.random.Generator, Attributes], tuple[str, EditCommand] | None]
@@ -33,8 +33,8 @@ def _transpose(rng: np.random.Generator, known: Attributes) -> tuple[str, EditCo
 
 
 def _add(rng: np.random.Generator, known: Attributes) -> tuple[str, EditCommand] | None:
-    families = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in known.instruments}
-    free = [name for name in ADDABLE if INSTRUMENTS[INSTRUMENT_INDEX[name]].family not in families]
+    families = {family_of(name) for name in known.instruments}
+    free = [name for name in ADDABLE if family_of(name) not in families]
     if not free:
         return None
     name = str(rng.choice(free))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from m2ugen.data.nano.language.questions import parse_answer
-from m2ugen.score.attributes import INSTRUMENT_INDEX, INSTRUMENTS, Attributes, same_tempo
+from m2ugen.score.attributes import Attributes, family_of, same_tempo
 from m2ugen.score.wording import tempo_class
 
 
@@ -20,8 +20,8 @@ def _tempo(text: str, truth: Attributes) -> float:
 
 def families_f1(found: tuple[str, ...], truth: tuple[str, ...]) -> float:
     """F1 of the instrument families of two lists of instruments."""
-    told = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in found}
-    there = {INSTRUMENTS[INSTRUMENT_INDEX[name]].family for name in truth}
+    told = {family_of(name) for name in found}
+    there = {family_of(name) for name in truth}
     return 2 * len(told & there) / max(len(told) + len(there), 1)
 
 

@@ -43,10 +43,10 @@ MULTI = ("instruments",)
 # Probability from which an instrument counts as heard. Where the ear hears a family and is not sure who it is, the
 # likeliest of it counts: named only from PRESENT on, one family of five would go unsaid.
 PRESENT, FAMILY_PRESENT = 0.4, 0.3
-_FAMILY_MEMBERS = tuple(
-    np.array([index for index, instrument in enumerate(INSTRUMENTS) if instrument.family == family])
+_FAMILY_MEMBERS = {
+    family: np.array([index for index, instrument in enumerate(INSTRUMENTS) if instrument.family == family])
     for family in FAMILIES
-)
+}
 
 
 class NanoMusicEncoder(nn.Module):
@@ -242,11 +242,16 @@ def likeliest_of(odds: np.ndarray) -> Attributes:
 def sounding(odds: np.ndarray) -> np.ndarray:
     """Which instruments count as heard, boolean [..., len(INSTRUMENTS)], by their probabilities of the same shape."""
     heard: np.ndarray = odds >= PRESENT
-    for members in _FAMILY_MEMBERS:
+    for family, members in _FAMILY_MEMBERS.items():
         own = odds[..., members]
-        there = 1 - np.prod(1 - own, axis=-1, keepdims=True) >= FAMILY_PRESENT
+        there = family_odds(odds, family)[..., None] >= FAMILY_PRESENT
         heard[..., members] |= there & (own == own.max(axis=-1, keepdims=True))
     return heard
+
+
+def family_odds(odds: np.ndarray, family: str) -> np.ndarray:
+    """Probability [...] that any instrument of a family sounds, by those of all instruments [..., len(INSTRUMENTS)]."""
+    return np.asarray(1 - np.prod(1 - odds[..., _FAMILY_MEMBERS[family]], axis=-1))
 
 
 def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ class NanoImageEncoder(nn.Module):
         with torch.device("meta"):
             self = cls()
         self.load_state_dict(_read(file.resolve(), file.stat().st_mtime_ns), assign=True)
-        return self.requires_grad_(False)
+        return self
 
     def prepare(self, media: Image) -> dict[str, torch.Tensor]:
         """``pixels`` [3, 224, 224] and ``looks`` [len(LOOKS)] of an RGB picture of any size."""

@@ -16,12 +16,12 @@ from m2ugen.score.attributes import (
     DRUMS,
     INSTRUMENT_INDEX,
     INSTRUMENT_NAMES,
-    INSTRUMENTS,
     METRES,
     SLOT_INDEX,
     SLOTS,
     TEMPOS,
     attributes_from_conditioning,
+    family_of,
     same_tempo,
 )
 from m2ugen.score.plan import BAR_TICKS, BEAT_TICKS, CHORDS_PER_BAR, ROLES
@@ -72,7 +72,7 @@ _OWN_ROLES: dict[str, tuple[str, ...]] = {
 
 def roles_of(instrument: str) -> tuple[str, ...]:
     """The roles that an instrument can take, the likeliest first."""
-    return _OWN_ROLES.get(instrument) or _ROLES_OF[INSTRUMENTS[INSTRUMENT_INDEX[instrument]].family]
+    return _OWN_ROLES.get(instrument) or _ROLES_OF[family_of(instrument)]
 
 
 def assign_roles(instruments: tuple[str, ...], taken: dict[str, str]) -> dict[str, str]:
